@@ -1,0 +1,242 @@
+//! The policy documents of a grant. The fence in each makes the end true without us.
+
+use hallpass_types::{AccessMode, AccessRequestId, EndInstant, Entitlement};
+
+use crate::policy::{PolicyDocument, Statement};
+
+/// A document of an entitlement that is not an IAM policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the {which} is not an IAM policy document: {reason}")]
+pub struct InvalidDocument {
+    /// Which document.
+    pub which: &'static str,
+    /// The parser's words.
+    pub reason: String,
+}
+
+/// The end in the form of `aws:CurrentTime`, `2026-11-22T10:00:00Z`.
+pub fn aws_time(end: EndInstant) -> String {
+    end.timestamp().to_string()
+}
+
+/// Denies everything from `end` on, whatever else allows.
+pub fn fence(end: EndInstant) -> Statement {
+    Statement::deny_everything().when("DateGreaterThanEquals", "aws:CurrentTime", &aws_time(end))
+}
+
+/// The session policy of every session of a grant: what narrows the role, and the fence.
+///
+/// # Errors
+/// [`InvalidDocument`] when the entitlement's own document is not one.
+pub fn session_policy(
+    entitlement: &Entitlement,
+    end: EndInstant,
+) -> Result<PolicyDocument, InvalidDocument> {
+    let narrowed = match &entitlement.access {
+        AccessMode::Assume {
+            session_policy: Some(json),
+            ..
+        } => read("session policy", json)?,
+        AccessMode::Assume { .. } | AccessMode::Create { .. } => {
+            PolicyDocument::new(vec![Statement::allow_everything()])
+        }
+    };
+    Ok(narrowed.and(fence(end)))
+}
+
+/// What a created role may do, until the end.
+///
+/// # Errors
+/// [`InvalidDocument`] when `permissions` is not a policy document.
+pub fn permissions(permissions: &str, end: EndInstant) -> Result<PolicyDocument, InvalidDocument> {
+    Ok(read("permissions document", permissions)?.and(fence(end)))
+}
+
+/// Who may assume a created role before the end: `principal`, with the request's id as external id.
+///
+/// Tags and source identity are a statement of their own: their actions have no `sts:ExternalId`
+/// key, so one condition for all three would never match.
+pub fn trust(principal: &str, request: &AccessRequestId, end: EndInstant) -> PolicyDocument {
+    let until = |s: Statement| s.when("DateLessThan", "aws:CurrentTime", &aws_time(end));
+    PolicyDocument::new(vec![
+        until(Statement::trust(principal, &["sts:AssumeRole"])).when(
+            "StringEquals",
+            "sts:ExternalId",
+            request.as_str(),
+        ),
+        until(Statement::trust(
+            principal,
+            &["sts:TagSession", "sts:SetSourceIdentity"],
+        )),
+    ])
+}
+
+/// Denies everything to a created role that is about to be deleted.
+pub fn deny_all() -> PolicyDocument {
+    PolicyDocument::new(vec![Statement::deny_everything()])
+}
+
+/// Denies everything to the sessions of one grant on a shared role, and to nobody else.
+///
+/// Two statements, because two keys in one condition would both have to match: the first names the
+/// sessions themselves, the second also reaches the role assumed again from one of them under
+/// another session name, since a source identity cannot be changed on the way.
+pub fn cut(role_unique_id: &str, session_name: &str, request: &AccessRequestId) -> PolicyDocument {
+    let user_id = format!("{role_unique_id}:{session_name}");
+    let deny = |key, value| Statement::deny_everything().when("StringEquals", key, value);
+    PolicyDocument::new(vec![
+        deny("aws:userid", &user_id),
+        deny("aws:SourceIdentity", request.as_str()),
+    ])
+}
+
+fn read(which: &'static str, json: &str) -> Result<PolicyDocument, InvalidDocument> {
+    PolicyDocument::parse(json).map_err(|reason| InvalidDocument { which, reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::{Answer, Call, evaluate, evaluate_within};
+    use crate::fixtures;
+    use hallpass_types::GrantDuration;
+    use proptest::prelude::*;
+
+    const ROLE_ID: &str = "AROA00000000000000001";
+
+    fn statement() -> impl Strategy<Value = Statement> {
+        let word = prop::sample::select(vec![
+            "s3:GetObject",
+            "s3:Get*",
+            "s3:*",
+            "sqs:SendMessage",
+            "*",
+        ]);
+        let place = prop::sample::select(vec!["arn:aws:s3:::a/*", "arn:aws:s3:::b/x", "*"]);
+        (word, place, any::<bool>(), any::<bool>()).prop_map(|(action, resource, deny, dated)| {
+            let s = Statement::allow(&[action], &[resource]);
+            let s = if dated {
+                s.when("DateLessThan", "aws:CurrentTime", "2026-11-22T09:30:00Z")
+            } else {
+                s
+            };
+            if deny {
+                Statement {
+                    effect: crate::policy::Effect::Deny,
+                    ..s
+                }
+            } else {
+                s
+            }
+        })
+    }
+
+    fn document() -> impl Strategy<Value = PolicyDocument> {
+        prop::collection::vec(statement(), 0..5).prop_map(PolicyDocument::new)
+    }
+
+    fn call() -> impl Strategy<Value = Call> {
+        let action = prop::sample::select(vec![
+            "s3:GetObject",
+            "s3:PutObject",
+            "sqs:SendMessage",
+            "iam:CreateRole",
+        ]);
+        let resource = prop::sample::select(vec![
+            "arn:aws:s3:::a/x",
+            "arn:aws:s3:::b/x",
+            "arn:aws:sqs:::q",
+        ]);
+        (action, resource, -7200i64..7200).prop_map(|(action, resource, offset)| {
+            let at = fixtures::end().timestamp() + jiff::SignedDuration::from_secs(offset);
+            Call::new(action, resource, at)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_session_has_only_approved_rights_and_none_from_the_end_on(
+            role in document(), narrow in document(), call in call(),
+        ) {
+            let mut entitlement = fixtures::assume();
+            if let AccessMode::Assume { session_policy, .. } = &mut entitlement.access {
+                *session_policy = Some(narrow.to_json());
+            }
+            let policy = session_policy(&entitlement, fixtures::end()).unwrap();
+            let answer = evaluate_within(&[&role], &[&policy], &call);
+            if answer == Answer::Allowed {
+                prop_assert_eq!(evaluate(&[&role], &call), Answer::Allowed);
+                prop_assert_eq!(evaluate(&[&narrow], &call), Answer::Allowed);
+                prop_assert!(!fixtures::end().has_come(call.at));
+            }
+            // The fence takes nothing away before the end.
+            if !fixtures::end().has_come(call.at) {
+                prop_assert_eq!(answer, evaluate_within(&[&role], &[&narrow], &call));
+            }
+        }
+
+        #[test]
+        fn a_created_role_has_only_approved_rights_and_none_from_the_end_on(
+            approved in document(), call in call(),
+        ) {
+            let role = permissions(&approved.to_json(), fixtures::end()).unwrap();
+            let session = session_policy(&fixtures::create(), fixtures::end()).unwrap();
+            let answer = evaluate_within(&[&role], &[&session], &call);
+            let expected = if fixtures::end().has_come(call.at) {
+                prop_assert_ne!(evaluate(&[&role], &call), Answer::Allowed);
+                Answer::DeniedExplicitly
+            } else {
+                evaluate(&[&approved], &call)
+            };
+            prop_assert_eq!(answer, expected);
+            let dead = evaluate(&[&role, &deny_all()], &call);
+            prop_assert_eq!(dead, Answer::DeniedExplicitly);
+        }
+
+        #[test]
+        fn nobody_can_assume_a_created_role_from_the_end_on(offset in -100i64..100) {
+            let (id, end) = (fixtures::request(), fixtures::end());
+            let trust = trust("arn:aws:iam::111122223333:role/p", &id, end);
+            let at = end.timestamp() + jiff::SignedDuration::from_secs(offset);
+            let call = Call::new("sts:AssumeRole", "*", at);
+            prop_assert_eq!(evaluate(&[&trust], &call), Answer::NotAllowed);
+            let right = call.clone().with("sts:ExternalId", id.as_str());
+            prop_assert_eq!(evaluate(&[&trust], &right) == Answer::Allowed, offset < 0);
+            let wrong = call.with("sts:ExternalId", fixtures::other_request().as_str());
+            prop_assert_eq!(evaluate(&[&trust], &wrong), Answer::NotAllowed);
+        }
+
+        #[test]
+        fn a_cut_reaches_this_grant_and_nobody_else(role in document(), call in call()) {
+            let (id, who) = (fixtures::request(), fixtures::requester());
+            let name = crate::names::session_name(&id, &who);
+            let cut = cut(ROLE_ID, &name, &id);
+            let mine = call.clone().with("aws:userid", &format!("{ROLE_ID}:{name}"));
+            prop_assert_eq!(evaluate(&[&role, &cut], &mine), Answer::DeniedExplicitly);
+            let again = call.clone().with("aws:userid", "AROA1:else").with("aws:SourceIdentity", id.as_str());
+            prop_assert_eq!(evaluate(&[&role, &cut], &again), Answer::DeniedExplicitly);
+            let theirs = call
+                .with("aws:userid", &format!("{ROLE_ID}:{}", crate::names::session_name(&fixtures::other_request(), &who)))
+                .with("aws:SourceIdentity", fixtures::other_request().as_str());
+            prop_assert_eq!(evaluate(&[&role, &cut], &theirs), evaluate(&[&role], &theirs));
+        }
+    }
+
+    #[test]
+    fn the_end_is_written_as_aws_compares_it() {
+        let start = "2026-11-22T09:00:00.75Z".parse().unwrap();
+        let end = EndInstant::after(start, GrantDuration::from_seconds(3600).unwrap());
+        assert_eq!(aws_time(end), "2026-11-22T10:00:00Z");
+    }
+
+    #[test]
+    fn a_broken_document_is_refused_by_name() {
+        let mut entitlement = fixtures::assume();
+        if let AccessMode::Assume { session_policy, .. } = &mut entitlement.access {
+            *session_policy = Some("{".to_owned());
+        }
+        let error = session_policy(&entitlement, fixtures::end()).unwrap_err();
+        assert_eq!(error.which, "session policy");
+        assert!(permissions("[]", fixtures::end()).is_err());
+    }
+}

@@ -1,0 +1,192 @@
+//! The commands, one noun per file, and what they share.
+
+mod creds;
+mod decide;
+mod end;
+mod entitlements;
+mod exec;
+mod extend;
+mod identity;
+mod list;
+mod request;
+mod show;
+mod timeline;
+mod watch;
+
+use std::path::PathBuf;
+
+use clap::CommandFactory as _;
+use hallpass_proto::v1;
+use hallpass_types::AccessRequestId;
+use url::Url;
+
+use crate::cli::{Cli, Command, Global};
+use crate::config::{self, Config};
+use crate::connect::{Address, DevLogin, Session, timed};
+use crate::dev_issuer;
+use crate::errors::CliError;
+use crate::exit::Exit;
+use crate::output::words;
+use crate::retry::Patience;
+use crate::terminal::Terminal;
+use crate::token::{self, Token, TokenFile};
+
+const DEFAULT_SERVER: &str = "http://127.0.0.1:8443";
+
+/// What every command has at hand.
+pub(crate) struct Context {
+    terminal: Terminal,
+    global: Global,
+    config: Config,
+    folder: PathBuf,
+    server: Url,
+}
+
+/// Runs what the command line says.
+///
+/// # Errors
+/// [`CliError`], which says its exit code.
+pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
+    if let Command::Completions { shell } = cli.command {
+        return completions(shell, Terminal::look(cli.global.output));
+    }
+    let cx = Context::new(cli.global)?;
+    match cli.command {
+        Command::Login { token_stdin } => identity::login(&cx, token_stdin).await,
+        Command::Logout => identity::logout(&cx),
+        Command::Whoami => identity::whoami(&cx).await,
+        Command::Entitlements { all } => entitlements::run(&cx, all).await,
+        Command::Request(args) => request::run(&cx, args).await,
+        Command::Ls(args) => list::ls(&cx, args).await,
+        Command::Queue => list::queue(&cx).await,
+        Command::Show { id } => show::run(&cx, &id.0).await,
+        Command::Watch { id, until, timeout } => watch::run(&cx, id.0, until, timeout).await,
+        Command::Approve { ids, reason } => {
+            decide::run(&cx, &ids, v1::Verdict::Approve, reason.unwrap_or_default()).await
+        }
+        Command::Deny { ids, reason } => decide::run(&cx, &ids, v1::Verdict::Deny, reason).await,
+        Command::Creds { id, format } => creds::run(&cx, &id.0, format).await,
+        Command::Env { id, shell } => exec::print_shell(&cx, &id.0, shell).await,
+        Command::Exec { id, command } => exec::run(&cx, &id.0, command).await,
+        Command::Extend { id, by, reason } => extend::run(&cx, &id.0, by, reason).await,
+        Command::Withdraw { id, reason } => {
+            end::withdraw(&cx, &id.0, reason.unwrap_or_default()).await
+        }
+        Command::Return { id, reason, wait } => {
+            end::give_back(&cx, id.0, reason.unwrap_or_default(), &wait).await
+        }
+        Command::Revoke { id, reason, wait } => end::revoke(&cx, id.0, reason, &wait).await,
+        Command::Timeline { id } => timeline::run(&cx, &id.0).await,
+        Command::Completions { .. } => Ok(Exit::Ok),
+    }
+}
+
+fn completions(shell: clap_complete::Shell, terminal: Terminal) -> Result<Exit, CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "hallpass", &mut script);
+    terminal.data(&String::from_utf8_lossy(&script))?;
+    Ok(Exit::Ok)
+}
+
+impl Context {
+    fn new(global: Global) -> Result<Self, CliError> {
+        let folder = config::folder()?;
+        let config = config::load(&folder)?;
+        let server = match first(&global.server, &config.server) {
+            Some(text) => parse_url(text, "server")?,
+            None => parse_url(DEFAULT_SERVER, "server")?,
+        };
+        Ok(Self {
+            terminal: Terminal::look(global.output),
+            global,
+            config,
+            folder,
+            server,
+        })
+    }
+
+    fn token_file(&self) -> TokenFile {
+        TokenFile::new(&self.folder, &self.server)
+    }
+
+    /// The development login that was asked for.
+    fn dev_login(&self) -> Result<Option<DevLogin>, CliError> {
+        let Some(name) = first(&self.global.act_as, &None) else {
+            return Ok(None);
+        };
+        let issuer = first(&self.global.dev_issuer, &self.config.dev_issuer)
+            .ok_or(CliError::NoIssuer)
+            .and_then(|text| parse_url(text, "dev_issuer"))?;
+        let name = name.to_owned();
+        Ok(Some(DevLogin { issuer, name }))
+    }
+
+    /// Connects with `--as`, else `HALLPASS_TOKEN`, else the stored token.
+    async fn session(&self) -> Result<Session, CliError> {
+        if let Some(dev) = self.dev_login()? {
+            let token = dev_issuer::mint(&dev.issuer, &dev.name).await?;
+            return self.session_with(&token, Some(dev)).await;
+        }
+        let token = match token::from_environment()? {
+            Some(token) => Some(token),
+            None => self.token_file().load()?,
+        };
+        let token = token.ok_or_else(|| CliError::NotLoggedIn {
+            server: crate::connect::display(&self.server),
+        })?;
+        self.session_with(&token, None).await
+    }
+
+    async fn session_with(
+        &self,
+        token: &Token,
+        dev: Option<DevLogin>,
+    ) -> Result<Session, CliError> {
+        let address = Address {
+            server: &self.server,
+            ca: self.global.ca.as_deref().or(self.config.ca.as_deref()),
+            plaintext: self.global.plaintext,
+        };
+        Session::open(&address, token, dev, self.terminal).await
+    }
+}
+
+/// What the command line or the environment says, else the file. Pipelines leave variables empty.
+fn first<'a>(said: &'a Option<String>, filed: &'a Option<String>) -> Option<&'a str> {
+    said.as_deref()
+        .filter(|text| !text.is_empty())
+        .or(filed.as_deref())
+}
+
+fn parse_url(text: &str, key: &str) -> Result<Url, CliError> {
+    Url::parse(text).map_err(|e| CliError::Usage(format!("{key} {text:?} is not a URL: {e}")))
+}
+
+/// A fresh idempotency key; made once per order, however often the order is sent.
+fn new_request_id() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+async fn get(session: &Session, id: &AccessRequestId) -> Result<v1::AccessRequest, CliError> {
+    let message = v1::GetAccessRequestRequest { name: id.name() };
+    session
+        .call(Patience::Read, || {
+            let (mut client, message) = (session.access(), message.clone());
+            async move { client.get_access_request(timed(message)).await }
+        })
+        .await
+}
+
+/// Tells "too late" from "too early" when the request's state forbade an order.
+async fn too_late(session: &Session, id: &AccessRequestId, error: CliError) -> CliError {
+    match error {
+        CliError::Refused(mut refused) if refused.is_precondition() => {
+            // The refusal is the news; without the state its plain exit code stands.
+            if let Ok(request) = get(session, id).await {
+                refused.exit = words::exit_of_missed(request.state());
+            }
+            CliError::Refused(refused)
+        }
+        other => other,
+    }
+}

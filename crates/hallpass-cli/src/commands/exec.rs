@@ -1,0 +1,139 @@
+//! `exec` and `env`: credentials where AWS tools look for them.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use hallpass_types::AccessRequestId;
+use zeroize::Zeroizing;
+
+use super::{Context, creds};
+use crate::cli::EnvShell;
+use crate::errors::CliError;
+use crate::exit::Exit;
+use crate::token::TOKEN_VARIABLE;
+
+/// Variables by which AWS tools would find other credentials.
+const OTHER_CREDENTIALS: [&str; 14] = [
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_CREDENTIAL_EXPIRATION",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+];
+
+/// Becomes the command: its signals and its exit code are its own, and nothing of ours is left.
+///
+/// # Errors
+/// As [`creds::issue`], and [`CliError::Run`].
+pub(super) async fn run(
+    cx: &Context,
+    id: &AccessRequestId,
+    command: Vec<OsString>,
+) -> Result<Exit, CliError> {
+    let mut command = command.into_iter();
+    let program = command
+        .next()
+        .ok_or_else(|| CliError::Usage("say what to run, after --".to_owned()))?;
+    let session = cx.session().await?;
+    let issued = creds::issue(&session, id).await?;
+    drop(session);
+    let mut child = Command::new(&program);
+    child.args(command);
+    for name in OTHER_CREDENTIALS {
+        child.env_remove(name);
+    }
+    child.env_remove(TOKEN_VARIABLE);
+    for (name, value) in issued.variables(id, &region(&issued.region)) {
+        child.env(name, OsStr::new(value.as_str()));
+    }
+    // Only a failure returns.
+    let source = child.exec();
+    Err(CliError::Run {
+        program: program.to_string_lossy().into_owned(),
+        source,
+    })
+}
+
+/// The region that the caller has set, else the grant's.
+fn region(of_grant: &str) -> String {
+    ["AWS_REGION", "AWS_DEFAULT_REGION"]
+        .into_iter()
+        .filter_map(|name| env::var(name).ok())
+        .find(|region| !region.is_empty())
+        .unwrap_or_else(|| of_grant.to_owned())
+}
+
+/// Prints commands for a shell to evaluate.
+///
+/// # Errors
+/// As [`creds::issue`].
+pub(super) async fn print_shell(
+    cx: &Context,
+    id: &AccessRequestId,
+    shell: EnvShell,
+) -> Result<Exit, CliError> {
+    let session = cx.session().await?;
+    let issued = creds::issue(&session, id).await?;
+    let mut text = Zeroizing::new(String::with_capacity(16 * 1024));
+    for (name, value) in issued.variables(id, &region(&issued.region)) {
+        text.push_str(&Zeroizing::new(assignment(shell, name, &value)));
+    }
+    cx.terminal.data(&text)?;
+    Ok(Exit::Ok)
+}
+
+/// One assignment in the shell's syntax, with everything in the value quoted.
+fn assignment(shell: EnvShell, name: &str, value: &str) -> String {
+    match shell {
+        EnvShell::Bash => format!("export {name}='{}'\n", value.replace('\'', r"'\''")),
+        EnvShell::Fish => {
+            let value = value.replace('\\', r"\\").replace('\'', r"\'");
+            format!("set -gx {name} '{value}'\n")
+        }
+        EnvShell::Powershell => format!("$Env:{name} = '{}'\n", value.replace('\'', "''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn each_shell_has_its_quotes() {
+        let value = r"a'b\c";
+        assert_eq!(
+            assignment(EnvShell::Bash, "X", value),
+            "export X='a'\\''b\\c'\n"
+        );
+        assert_eq!(
+            assignment(EnvShell::Fish, "X", value),
+            "set -gx X 'a\\'b\\\\c'\n"
+        );
+        assert_eq!(
+            assignment(EnvShell::Powershell, "X", value),
+            "$Env:X = 'a''b\\c'\n"
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn a_posix_shell_reads_the_value_back(value in "[ -~]{0,40}") {
+            let script = format!("{}printf %s \"$X\"", assignment(EnvShell::Bash, "X", &value));
+            let out = Command::new("sh").args(["-c", &script]).output().unwrap();
+            prop_assert_eq!(String::from_utf8(out.stdout).unwrap(), value);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Development login: a token from the development issuer, on loopback and nowhere else.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use url::{Host, Url};
+use zeroize::Zeroize;
+
+use crate::errors::CliError;
+use crate::token::Token;
+
+#[derive(Deserialize)]
+struct Minted {
+    #[serde(alias = "token")]
+    access_token: String,
+}
+
+impl Drop for Minted {
+    fn drop(&mut self) {
+        self.access_token.zeroize();
+    }
+}
+
+/// Whether `url` is on this machine by its address alone.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// Asks `issuer` for a token for `name`.
+///
+/// # Errors
+/// [`CliError::IssuerNotLoopback`], [`CliError::Issuer`], [`CliError::NotAToken`].
+pub(crate) async fn mint(issuer: &Url, name: &str) -> Result<Token, CliError> {
+    if !is_loopback(issuer) {
+        return Err(CliError::IssuerNotLoopback {
+            issuer: issuer.to_string(),
+        });
+    }
+    let failed = |why: String| CliError::Issuer {
+        issuer: issuer.to_string(),
+        why,
+    };
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(Duration::from_secs(10))
+        .build()
+        .map_err(|e| failed(e.to_string()))?;
+    let url = format!("{}/dev/token", issuer.as_str().trim_end_matches('/'));
+    let answer = client
+        .post(url)
+        .json(&serde_json::json!({ "as": name }))
+        .send()
+        .await
+        .map_err(|e| {
+            failed(if e.is_connect() {
+                "cannot be reached".into()
+            } else {
+                e.to_string()
+            })
+        })?;
+    let status = answer.status();
+    if !status.is_success() {
+        let words = answer.text().await.unwrap_or_default();
+        let words: String = words.chars().take(300).collect();
+        return Err(failed(format!(
+            "answered {status} for {name:?}: {}",
+            words.trim()
+        )));
+    }
+    // A parser's message may quote the answer, and the answer is a token.
+    let minted: Minted = answer
+        .json()
+        .await
+        .map_err(|_| failed("answered something that holds no access_token".into()))?;
+    Token::parse(&minted.access_token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_told_by_the_address() {
+        for (url, loopback) in [
+            ("http://127.0.0.1:7080", true),
+            ("http://127.9.9.9", true),
+            ("http://[::1]:1", true),
+            ("http://localhost:1", true),
+            ("http://localhost.example:1", false),
+            ("http://127.0.0.1.example", false),
+            ("http://10.0.0.1", false),
+        ] {
+            assert_eq!(is_loopback(&Url::parse(url).unwrap()), loopback, "{url}");
+        }
+    }
+}

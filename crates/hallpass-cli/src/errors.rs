@@ -1,0 +1,223 @@
+//! What can go wrong, and what to say about it: what, where, and what to do next.
+
+mod refused;
+
+use std::error::Error as _;
+use std::io;
+use std::path::PathBuf;
+
+use hallpass_seal::SealError;
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::output::clean::clean;
+pub(crate) use refused::Refused;
+
+/// Everything that ends a command early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error("{0}")]
+    Usage(String),
+    #[error("the asynchronous runtime does not start")]
+    Start { source: io::Error },
+    #[error("neither XDG_CONFIG_HOME nor HOME names a folder")]
+    NoHome,
+    #[error("{} cannot be used: {why}", path.display())]
+    Config { path: PathBuf, why: String },
+    #[error("what was given is not a token")]
+    NotAToken,
+    #[error("standard input cannot be read")]
+    Stdin { source: io::Error },
+    #[error("other users may read the token file {}", path.display())]
+    TokenFileOpen { path: PathBuf },
+    #[error("the token file {} cannot be used", path.display())]
+    TokenFile { path: PathBuf, source: io::Error },
+    #[error("not logged in at {server}")]
+    NotLoggedIn { server: String },
+    #[error("a development login needs the address of the development issuer")]
+    NoIssuer,
+    #[error("the development issuer {issuer} is not on loopback")]
+    IssuerNotLoopback { issuer: String },
+    #[error("the development issuer {issuer} gave no token: {why}")]
+    Issuer { issuer: String, why: String },
+    #[error("{server} is plain http on another machine: the token would travel in the clear")]
+    Plaintext { server: String },
+    #[error("the certificate file {} cannot be read", path.display())]
+    Ca { path: PathBuf, source: io::Error },
+    #[error("hallpass cannot be reached at {server}")]
+    Unreachable {
+        server: String,
+        source: tonic::transport::Error,
+    },
+    #[error("{0}")]
+    Refused(Box<Refused>),
+    #[error("{id} is {state}")]
+    NotActive {
+        id: String,
+        state: &'static str,
+        note: String,
+        exit: Exit,
+    },
+    #[error("the credentials could not be opened")]
+    Open { source: SealError },
+    #[error("the server's answer is not usable: {0}")]
+    Answer(&'static str),
+    #[error("{program} cannot be run")]
+    Run { program: String, source: io::Error },
+    #[error("the output cannot be written")]
+    Output { source: io::Error },
+}
+
+impl From<tonic::Status> for CliError {
+    fn from(status: tonic::Status) -> Self {
+        Self::Refused(Box::new(Refused::from(&status)))
+    }
+}
+
+/// An error as `--output json` prints it to stderr.
+#[derive(Debug, Serialize)]
+struct ErrorObject<'a> {
+    error: ErrorBody<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ErrorBody<'a> {
+    code: &'static str,
+    exit_code: u8,
+    message: String,
+    next: Vec<String>,
+    #[serde(flatten)]
+    refused: Option<&'a Refused>,
+}
+
+impl CliError {
+    /// The exit code that the error leads to.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) | Self::NoIssuer => Exit::Usage,
+            Self::NotLoggedIn { .. } | Self::NotAToken | Self::TokenFileOpen { .. } => {
+                Exit::NotLoggedIn
+            }
+            Self::Refused(refused) => refused.exit,
+            Self::NotActive { exit, .. } => *exit,
+            _ => Exit::Error,
+        }
+    }
+
+    /// A stable code: of gRPC when the server refused, `CLIENT_…` otherwise.
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Usage(_) => "CLIENT_USAGE",
+            Self::NotLoggedIn { .. } => "CLIENT_NOT_LOGGED_IN",
+            Self::Unreachable { .. } => "CLIENT_UNREACHABLE",
+            Self::NotActive { .. } => "CLIENT_NOT_ACTIVE",
+            Self::Open { .. } | Self::Answer(_) => "CLIENT_ANSWER",
+            Self::Run { .. } => "CLIENT_RUN",
+            Self::Refused(refused) => refused.code,
+            _ => "CLIENT_ERROR",
+        }
+    }
+
+    /// What to do next, one step each.
+    fn next(&self) -> Vec<String> {
+        let steps: &[&str] = match self {
+            Self::Refused(refused) => return refused.next.clone(),
+            Self::NotLoggedIn { .. } => &refused::HOW_TO_LOG_IN,
+            Self::NotAToken => &["give the token itself, on one line, without `Bearer`"],
+            Self::TokenFileOpen { .. } => &["chmod 600 it, or `hallpass login` again"],
+            Self::NoIssuer => {
+                &["set --dev-issuer, HALLPASS_DEV_ISSUER or dev_issuer in config.toml"]
+            }
+            Self::IssuerNotLoopback { .. } => &["--as is for development; use `hallpass login`"],
+            Self::Plaintext { .. } => &["use https, or --plaintext if the network is yours"],
+            Self::Unreachable { .. } => {
+                &["check the address: --server, HALLPASS_SERVER or server in config.toml"]
+            }
+            Self::NotActive { id, exit, .. } => {
+                let verb = if *exit == Exit::Error {
+                    "watch"
+                } else {
+                    "show"
+                };
+                return vec![format!("hallpass {verb} {id}")];
+            }
+            Self::Open { .. } => &["ask again: every issue has its own key"],
+            _ => &[],
+        };
+        steps.iter().map(ToString::to_string).collect()
+    }
+
+    /// The message with its causes, on one line.
+    fn message(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let more = error.to_string();
+            if !text.ends_with(&more) {
+                text = format!("{text}: {more}");
+            }
+            cause = error.source();
+        }
+        text
+    }
+
+    /// For people.
+    pub(crate) fn human(&self) -> String {
+        let mut text = format!("error: {}\n", clean(&self.message()));
+        if let Self::Refused(refused) = self {
+            text.push_str(&refused.human_details());
+        }
+        if let Self::NotActive { note, .. } = self
+            && !note.is_empty()
+        {
+            text.push_str(&format!("  {}\n", clean(note)));
+        }
+        for step in self.next() {
+            text.push_str(&format!("  next: {}\n", clean(&step)));
+        }
+        text
+    }
+
+    /// For programs: one JSON object.
+    pub(crate) fn json(&self) -> String {
+        let object = ErrorObject {
+            error: ErrorBody {
+                code: self.code(),
+                exit_code: self.exit().code(),
+                message: self.message(),
+                next: self.next(),
+                refused: match self {
+                    Self::Refused(refused) => Some(refused),
+                    _ => None,
+                },
+            },
+        };
+        crate::output::json::line(&object)
+    }
+
+    /// Whether nobody reads the output any more, which is not worth a word.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Output { source } if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn being_logged_out_says_how_to_log_in() {
+        let error = CliError::NotLoggedIn {
+            server: "http://127.0.0.1:8443".to_owned(),
+        };
+        assert_eq!(error.exit(), Exit::NotLoggedIn);
+        insta::assert_snapshot!(error.human(), @"
+        error: not logged in at http://127.0.0.1:8443
+          next: people: `… | hallpass login --token-stdin`, with a token of your issuer
+          next: pipelines: set HALLPASS_TOKEN
+          next: development: `hallpass login --as NAME`
+        ");
+        insta::assert_snapshot!(error.json(), @r#"{"error":{"code":"CLIENT_NOT_LOGGED_IN","exitCode":5,"message":"not logged in at http://127.0.0.1:8443","next":["people: `… | hallpass login --token-stdin`, with a token of your issuer","pipelines: set HALLPASS_TOKEN","development: `hallpass login --as NAME`"]}}"#);
+    }
+}

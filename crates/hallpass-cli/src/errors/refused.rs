@@ -1,0 +1,306 @@
+//! A gRPC status with its details, in words.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+use crate::durations;
+use crate::exit::Exit;
+use crate::output::clean::clean;
+
+pub(super) const HOW_TO_LOG_IN: [&str; 3] = [
+    "people: `… | hallpass login --token-stdin`, with a token of your issuer",
+    "pipelines: set HALLPASS_TOKEN",
+    "development: `hallpass login --as NAME`",
+];
+
+/// What the server said no to, and why.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Refused {
+    #[serde(skip)]
+    pub(crate) code: &'static str,
+    #[serde(skip)]
+    pub(crate) exit: Exit,
+    #[serde(skip)]
+    pub(crate) next: Vec<String>,
+    #[serde(skip)]
+    message: String,
+    reason: Option<String>,
+    metadata: BTreeMap<String, String>,
+    fields: Vec<Field>,
+    violations: Vec<Violation>,
+    resource: Option<String>,
+    retry_after_seconds: Option<f64>,
+}
+
+/// A field that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Field {
+    field: String,
+    description: String,
+}
+
+/// A condition that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Violation {
+    r#type: String,
+    subject: String,
+    description: String,
+}
+
+impl Refused {
+    /// Whether the state of the resource forbids it.
+    pub(crate) fn is_precondition(&self) -> bool {
+        self.code == code_name(Code::FailedPrecondition)
+    }
+
+    /// Whether the token was refused.
+    pub(crate) fn is_unauthenticated(&self) -> bool {
+        self.code == code_name(Code::Unauthenticated)
+    }
+
+    /// The details for people, one per line.
+    pub(super) fn human_details(&self) -> String {
+        let mut lines = Vec::new();
+        for Field { field, description } in &self.fields {
+            let flag = flag_of(field).map_or(String::new(), |flag| format!(" ({flag})"));
+            lines.push(format!("{field}{flag}: {description}"));
+        }
+        for v in &self.violations {
+            lines.push(format!("{} {}: {}", v.r#type, v.subject, v.description));
+        }
+        for (key, value) in &self.metadata {
+            lines.push(format!("{key}: {value}"));
+        }
+        lines
+            .iter()
+            .map(|line| format!("  {}\n", clean(line)))
+            .collect()
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.resource {
+            Some(resource) if !self.message.contains(resource) => write!(f, " ({resource})"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl From<&tonic::Status> for Refused {
+    fn from(status: &tonic::Status) -> Self {
+        let details = status.get_error_details();
+        let info = details.error_info();
+        let mut refused = Self {
+            code: code_name(status.code()),
+            exit: exit_of(status.code()),
+            next: Vec::new(),
+            message: message_of(status),
+            reason: info.map(|i| i.reason.clone()).filter(|r| !r.is_empty()),
+            metadata: info
+                .map(|i| i.metadata.clone().into_iter().collect())
+                .unwrap_or_default(),
+            fields: details
+                .bad_request()
+                .map(|b| b.field_violations.iter().map(field).collect())
+                .unwrap_or_default(),
+            violations: details
+                .precondition_failure()
+                .map(|p| p.violations.iter().map(violation).collect())
+                .unwrap_or_default(),
+            resource: details
+                .resource_info()
+                .map(|r| r.resource_name.clone())
+                .filter(|name| !name.is_empty()),
+            retry_after_seconds: details
+                .retry_info()
+                .and_then(|r| r.retry_delay)
+                .map(|d| d.as_secs_f64()),
+        };
+        refused.next = next_steps(status.code(), &refused);
+        refused
+    }
+}
+
+fn field(v: &tonic_types::FieldViolation) -> Field {
+    Field {
+        field: v.field.clone(),
+        description: v.description.clone(),
+    }
+}
+
+fn violation(v: &tonic_types::PreconditionViolation) -> Violation {
+    Violation {
+        r#type: v.r#type.clone(),
+        subject: v.subject.clone(),
+        description: v.description.clone(),
+    }
+}
+
+fn message_of(status: &tonic::Status) -> String {
+    match status.code() {
+        Code::DeadlineExceeded | Code::Cancelled => "timed out: no answer from hallpass".to_owned(),
+        code if status.message().is_empty() => code.description().to_owned(),
+        _ => status.message().to_owned(),
+    }
+}
+
+fn exit_of(code: Code) -> Exit {
+    match code {
+        Code::PermissionDenied => Exit::Denied,
+        Code::Unauthenticated => Exit::NotLoggedIn,
+        // A deadline that passes inside tonic comes back as CANCELLED.
+        Code::DeadlineExceeded | Code::Cancelled => Exit::TimedOut,
+        _ => Exit::Error,
+    }
+}
+
+fn next_steps(code: Code, refused: &Refused) -> Vec<String> {
+    let resource = refused.resource.as_deref().unwrap_or_default();
+    let steps: &[&str] = match (code, refused.reason.as_deref()) {
+        (Code::Unauthenticated, _) => &HOW_TO_LOG_IN,
+        (Code::InvalidArgument, Some("REQUEST_ID_REUSED")) => {
+            &["leave --request-id out, or repeat exactly the command that used it first"]
+        }
+        (Code::NotFound, _) if resource.starts_with("entitlements/") => {
+            &["`hallpass entitlements` shows what you may ask for"]
+        }
+        (Code::NotFound, _) => {
+            &["`hallpass ls` shows your requests; others' may be hidden from you"]
+        }
+        (Code::FailedPrecondition, _) => &["`hallpass show ID` tells where it stands"],
+        (Code::ResourceExhausted, _) => {
+            return vec![match refused.retry_after_seconds {
+                Some(s) => {
+                    let wait = Duration::try_from_secs_f64(s).unwrap_or_default();
+                    format!("wait {}", durations::measured(wait))
+                }
+                None => "wait a little".to_owned(),
+            }];
+        }
+        (Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled, _) => {
+            &["repeat the command; it does nothing twice if you give the same --request-id"]
+        }
+        (Code::Internal | Code::Unknown, _) => {
+            &["tell your administrators, with the incident id if there is one"]
+        }
+        (Code::Unimplemented, _) => &["this server is older than this client"],
+        _ => &[],
+    };
+    steps.iter().map(ToString::to_string).collect()
+}
+
+/// The option that sets a field of the contract.
+fn flag_of(field: &str) -> Option<&'static str> {
+    match field {
+        "access_request.duration" => Some("--for"),
+        "access_request.reason" | "reason" => Some("-m"),
+        "access_request.ticket" => Some("--ticket"),
+        "access_request.entitlement" => Some("ENTITLEMENT"),
+        "extend_by" => Some("--by"),
+        "request_id" => Some("--request-id"),
+        "name" => Some("ID"),
+        _ => None,
+    }
+}
+
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::errors::CliError;
+    use tonic_types::ErrorDetails;
+
+    fn error(code: Code, message: &str, details: ErrorDetails) -> CliError {
+        tonic::Status::with_error_details(code, message, details).into()
+    }
+
+    #[test]
+    fn a_bad_field_names_the_option_that_sets_it() {
+        let mut details = ErrorDetails::new();
+        details
+            .add_bad_request_violation("access_request.duration", "at most 2h for prod-db")
+            .add_bad_request_violation("access_request.reason", "must not be\u{1b}[2J empty");
+        let error = error(Code::InvalidArgument, "the request is not valid", details);
+        assert_eq!(error.exit(), Exit::Error);
+        insta::assert_snapshot!(error.human(), @"
+        error: the request is not valid
+          access_request.duration (--for): at most 2h for prod-db
+          access_request.reason (-m): must not be[2J empty
+        ");
+    }
+
+    #[test]
+    fn an_unknown_entitlement_leads_to_the_list() {
+        let details =
+            ErrorDetails::with_resource_info("hallpass.v1.Entitlement", "entitlements/x", "", "");
+        insta::assert_snapshot!(error(Code::NotFound, "no such entitlement", details).human(), @"
+        error: no such entitlement (entitlements/x)
+          next: `hallpass entitlements` shows what you may ask for
+        ");
+    }
+
+    #[test]
+    fn a_denial_by_policy_has_its_own_exit_and_words() {
+        let details = ErrorDetails::with_error_info(
+            "POLICY_DENIED",
+            "hallpass",
+            [(
+                "why".to_owned(),
+                "nobody approves their own request".to_owned(),
+            )],
+        );
+        let error = error(Code::PermissionDenied, "policy says no", details);
+        assert_eq!(error.exit(), Exit::Denied);
+        insta::assert_snapshot!(error.human(), @"
+        error: policy says no
+          why: nobody approves their own request
+        ");
+        insta::assert_snapshot!(error.json(), @r#"{"error":{"code":"PERMISSION_DENIED","exitCode":2,"message":"policy says no","next":[],"reason":"POLICY_DENIED","metadata":{"why":"nobody approves their own request"},"fields":[],"violations":[],"resource":null,"retryAfterSeconds":null}}"#);
+    }
+
+    #[test]
+    fn both_kinds_of_deadline_are_timeouts() {
+        for status in [
+            tonic::Status::cancelled("Timeout expired"),
+            tonic::Status::deadline_exceeded("late"),
+        ] {
+            assert_eq!(CliError::from(status).exit(), Exit::TimedOut);
+        }
+    }
+
+    #[test]
+    fn too_quick_says_how_long_to_wait() {
+        let details = ErrorDetails::with_retry_info(Some(Duration::from_millis(1_500)));
+        let text = error(Code::ResourceExhausted, "too many requests", details).human();
+        assert!(text.contains("next: wait 1.5 s"), "{text}");
+    }
+}

@@ -1,0 +1,87 @@
+//! Exit codes: stable, and the same table in `--help`.
+
+use std::process::ExitCode;
+
+/// How a run ends. Scripts depend on the numbers: never renumber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done; for requests: granted.
+    Ok,
+    /// Something went wrong.
+    Error,
+    /// Policy or a person said no.
+    Denied,
+    /// Ended, lapsed or withdrawn already.
+    Over,
+    /// No answer in time.
+    TimedOut,
+    /// No token, or a token that was refused.
+    NotLoggedIn,
+    /// The command line was not understood.
+    Usage,
+    /// Interrupted by Ctrl-C, or a question answered with no.
+    Interrupted,
+}
+
+/// Every exit, its number and its meaning.
+pub(crate) const TABLE: [(Exit, u8, &str); 8] = [
+    (Exit::Ok, 0, "done; for a request: granted"),
+    (Exit::Error, 1, "error"),
+    (Exit::Denied, 2, "denied, by policy or by a person"),
+    (Exit::Over, 3, "ended, lapsed or withdrawn already"),
+    (Exit::TimedOut, 4, "timed out waiting; nothing is lost"),
+    (Exit::NotLoggedIn, 5, "not logged in"),
+    (Exit::Usage, 64, "usage"),
+    (
+        Exit::Interrupted,
+        130,
+        "interrupted, or not confirmed; nothing is lost",
+    ),
+];
+
+impl Exit {
+    /// The number.
+    pub(crate) fn code(self) -> u8 {
+        TABLE
+            .iter()
+            .find(|(exit, ..)| *exit == self)
+            .map_or(1, |(_, code, _)| *code)
+    }
+
+    /// The first of the two that is not [`Exit::Ok`].
+    pub(crate) fn or(self, later: Exit) -> Exit {
+        if self == Exit::Ok { later } else { self }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit.code())
+    }
+}
+
+/// The table as help text.
+pub(crate) fn help() -> String {
+    let mut text = String::from("Exit codes:\n");
+    for (_, code, meaning) in TABLE {
+        text.push_str(&format!("  {code:>3}  {meaning}\n"));
+    }
+    text.push_str("  `exec` passes on the exit code of the command it runs.\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_stable() {
+        let numbers: Vec<u8> = TABLE.iter().map(|(exit, ..)| exit.code()).collect();
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 64, 130]);
+    }
+
+    #[test]
+    fn the_first_failure_of_several_counts() {
+        assert_eq!(Exit::Ok.or(Exit::Denied).or(Exit::Over), Exit::Denied);
+    }
+}

@@ -1,0 +1,96 @@
+//! `hallpass`: asks for AWS access, approves it, uses it, gives it back.
+//!
+//! This crate may not know: Temporal, any AWS SDK, policy engines, or how hallpass decides.
+
+mod cli;
+mod commands;
+mod config;
+mod connect;
+mod dev_issuer;
+mod durations;
+mod errors;
+mod exit;
+mod output;
+mod retry;
+mod terminal;
+mod token;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use cli::{Cli, Output};
+use errors::CliError;
+use exit::Exit;
+
+fn main() -> ExitCode {
+    keep_out_of_core_dumps();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return explain_usage(&error, &arguments),
+    };
+    let output = cli.global.output;
+    match run(cli) {
+        Ok(exit) => exit.into(),
+        Err(error) if error.is_closed_pipe() => Exit::Ok.into(),
+        Err(error) => {
+            report(&error, output);
+            error.exit().into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<Exit, CliError> {
+    // Fails only when one is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| CliError::Start { source })?
+        .block_on(commands::run(cli))
+}
+
+fn report(error: &CliError, output: Output) {
+    let text = match output {
+        Output::Human => error.human(),
+        Output::Json => format!("{}\n", error.json()),
+    };
+    // Without stderr the exit code still tells.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Help and version are answers; everything else is a mistake, told as the caller wants errors.
+fn explain_usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    let wants_json = arguments.windows(2).any(|pair| {
+        matches!(pair, [name, value] if (name == "--output" || name == "-o") && value == "json")
+    }) || arguments.iter().any(|a| a == "--output=json" || a == "-ojson")
+        || std::env::var_os("HALLPASS_OUTPUT").is_some_and(|v| v == "json");
+    if error.use_stderr() && wants_json {
+        let text = error.render().to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text).trim();
+        report(&CliError::Usage(text.to_owned()), Output::Json);
+        return Exit::Usage.into();
+    }
+    // Without a terminal to print on the exit code still tells.
+    let _ = error.print();
+    if error.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Ok
+    }
+    .into()
+}
+
+/// Tokens and credentials pass through this memory. Best effort: a limit that cannot be lowered
+/// is no reason to refuse work.
+fn keep_out_of_core_dumps() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_CORE) {
+        let _ = setrlimit(Resource::RLIMIT_CORE, 0, hard);
+    }
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_dumpable(false);
+}

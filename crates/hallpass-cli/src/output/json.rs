@@ -1,0 +1,429 @@
+//! The JSON that programs read: proto3 JSON in spirit, stable by these types.
+//!
+//! Every field is always there; what is absent is `null` or empty. `int64` is a number.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use hallpass_proto::v1;
+use serde::Serialize;
+
+use super::clean::is_hostile;
+use super::words;
+
+/// One line of JSON that no terminal takes for anything but text.
+pub(crate) fn line(object: &impl Serialize) -> String {
+    // Credentials pass through here: room enough that growing leaves no copy behind.
+    let mut bytes = Vec::with_capacity(8 * 1024);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Escaping);
+    match object.serialize(&mut serializer) {
+        Ok(()) => String::from_utf8(bytes).unwrap_or_default(),
+        Err(_) => String::new(),
+    }
+}
+
+/// Compact, and hostile characters escaped; serde_json escapes only those below U+0020.
+struct Escaping;
+
+impl serde_json::ser::Formatter for Escaping {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        for c in fragment.chars() {
+            if is_hostile(c) {
+                let mut units = [0; 2];
+                for unit in c.encode_utf16(&mut units) {
+                    write!(writer, "\\u{unit:04x}")?;
+                }
+            } else {
+                write!(writer, "{c}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn instant(at: Option<&prost_types::Timestamp>) -> Option<String> {
+    words::instant(at).map(|t| t.to_string())
+}
+
+fn span(d: Option<&prost_types::Duration>) -> Option<String> {
+    words::span(d).map(|d| match d.subsec_millis() {
+        0 => format!("{}s", d.as_secs()),
+        ms => format!("{}.{ms:03}s", d.as_secs()),
+    })
+}
+
+fn list<'a, W, T: From<&'a W>>(wire: &'a [W]) -> Vec<T> {
+    wire.iter().map(T::from).collect()
+}
+
+macro_rules! shape {
+    ($(#[$doc:meta])* $name:ident from $wire:ident as $w:ident {
+        $($field:ident: $type:ty = $value:expr,)*
+    }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Serialize)]
+        #[serde(rename_all = "camelCase")]
+        pub(crate) struct $name { $($field: $type,)* }
+
+        impl From<&v1::$wire> for $name {
+            fn from($w: &v1::$wire) -> Self {
+                Self { $($field: $value,)* }
+            }
+        }
+    };
+}
+
+shape!(
+    /// A caller.
+    Principal from Principal as w {
+        id: String = w.id.clone(),
+        kind: &'static str = w.kind().as_str_name(),
+        display_name: String = w.display_name.clone(),
+        groups: Vec<String> = w.groups.clone(),
+        acting_for: String = w.acting_for.clone(),
+        mfa: bool = w.mfa,
+        authenticated_time: Option<String> = instant(w.authenticated_time.as_ref()),
+    }
+);
+
+shape!(
+    /// What `whoami` prints.
+    WhoAmI from WhoAmIResponse as w {
+        principal: Option<Principal> = w.principal.as_ref().map(Principal::from),
+        may_view_all: bool = w.may_view_all,
+        policy_digest: String = w.policy_digest.clone(),
+    }
+);
+
+shape!(
+    /// What can be asked for.
+    Entitlement from Entitlement as w {
+        name: String = w.name.clone(),
+        title: String = w.title.clone(),
+        account: String = w.account.clone(),
+        account_name: String = w.account_name.clone(),
+        environment: String = w.environment.clone(),
+        mode: &'static str = w.mode().as_str_name(),
+        role_arn: String = w.role_arn.clone(),
+        risk: i32 = w.risk,
+        max_duration: Option<String> = span(w.max_duration.as_ref()),
+        owners: Vec<String> = w.owners.clone(),
+        allowed_duration: Option<String> = span(w.allowed_duration.as_ref()),
+    }
+);
+
+shape!(
+    /// An access request.
+    AccessRequest from AccessRequest as w {
+        name: String = w.name.clone(),
+        entitlement: String = w.entitlement.clone(),
+        duration: Option<String> = span(w.duration.as_ref()),
+        reason: String = w.reason.clone(),
+        ticket: String = w.ticket.clone(),
+        requester: Option<Principal> = w.requester.as_ref().map(Principal::from),
+        state: &'static str = w.state().as_str_name(),
+        create_time: Option<String> = instant(w.create_time.as_ref()),
+        update_time: Option<String> = instant(w.update_time.as_ref()),
+        lapse_time: Option<String> = instant(w.lapse_time.as_ref()),
+        end_time: Option<String> = instant(w.end_time.as_ref()),
+        approvals: Approvals = Approvals::from(&w.approvals.unwrap_or_default()),
+        decisions: Vec<Decision> = list(&w.decisions),
+        policy_answers: Vec<PolicyAnswer> = list(&w.policy_answers),
+        role_arn: String = w.role_arn.clone(),
+        issued_credentials: Vec<IssuedCredential> = list(&w.issued_credentials),
+        end_cause: &'static str = w.end_cause().as_str_name(),
+        proof: Option<ProofOfEnd> = w.proof.as_ref().map(ProofOfEnd::from),
+        lag: Option<String> = span(w.lag.as_ref()),
+        leftovers: Vec<Leftover> = list(&w.leftovers),
+        note: String = w.note.clone(),
+        refusals: Vec<Refusal> = list(&w.refusals),
+        revision: i64 = w.revision,
+        entitlement_details: Option<Entitlement> =
+            w.entitlement_details.as_ref().map(Entitlement::from),
+    }
+);
+
+shape!(
+    /// Approvals needed and counted.
+    Approvals from Approvals as w {
+        required: Tally = Tally::from(&w.required.unwrap_or_default()),
+        counted: Tally = Tally::from(&w.counted.unwrap_or_default()),
+    }
+);
+
+shape!(
+    /// Approvals by capacity.
+    Tally from ApprovalTally as w {
+        owner: i32 = w.owner,
+        security: i32 = w.security,
+        distinct: i32 = w.distinct,
+    }
+);
+
+shape!(
+    /// A signed decision.
+    Decision from Decision as w {
+        request_id: String = w.request_id.clone(),
+        approver: Option<Principal> = w.approver.as_ref().map(Principal::from),
+        verdict: &'static str = w.verdict().as_str_name(),
+        reason: String = w.reason.clone(),
+        sign_time: Option<String> = instant(w.sign_time.as_ref()),
+        statement_digest: String = w.statement_digest.clone(),
+    }
+);
+
+shape!(
+    /// A gate's answer.
+    PolicyAnswer from PolicyAnswer as w {
+        gate: String = w.gate.clone(),
+        allowed: bool = w.allowed,
+        policy_ids: Vec<String> = w.policy_ids.clone(),
+        messages: Vec<String> = w.messages.clone(),
+        errors: Vec<String> = w.errors.clone(),
+        policy_digest: String = w.policy_digest.clone(),
+    }
+);
+
+shape!(
+    /// Public facts of an issued session.
+    IssuedCredential from IssuedCredential as w {
+        access_key_id: String = w.access_key_id.clone(),
+        session_expire_time: Option<String> = instant(w.session_expire_time.as_ref()),
+        end_time: Option<String> = instant(w.end_time.as_ref()),
+        assumed_role_id: String = w.assumed_role_id.clone(),
+        serial: i32 = w.serial,
+        recipient_key_digest: String = w.recipient_key_digest.clone(),
+    }
+);
+
+shape!(
+    /// The proof that it is over.
+    ProofOfEnd from ProofOfEnd as w {
+        prove_time: Option<String> = instant(w.prove_time.as_ref()),
+        read_back: String = w.read_back.clone(),
+        denied_call: String = w.denied_call.clone(),
+        denied_code: String = w.denied_code.clone(),
+        aws_request_ids: Vec<String> = w.aws_request_ids.clone(),
+    }
+);
+
+shape!(
+    /// What AWS still holds.
+    Leftover from Leftover as w {
+        what: String = w.what.clone(),
+        error: String = w.error.clone(),
+        cure: String = w.cure.clone(),
+    }
+);
+
+shape!(
+    /// A refused message.
+    Refusal from Refusal as w {
+        time: Option<String> = instant(w.time.as_ref()),
+        door: String = w.door.clone(),
+        code: String = w.code.clone(),
+        why: String = w.why.clone(),
+    }
+);
+
+shape!(
+    /// One step of a trail.
+    TimelineEntry from TimelineEntry as w {
+        time: Option<String> = instant(w.time.as_ref()),
+        event_id: i64 = w.event_id,
+        actor: String = w.actor.clone(),
+        kind: String = w.kind.clone(),
+        summary: String = w.summary.clone(),
+        details: BTreeMap<String, String> = w.details.clone().into_iter().collect(),
+    }
+);
+
+shape!(
+    /// What `timeline` prints.
+    Timeline from GetTimelineResponse as w {
+        entries: Vec<TimelineEntry> = list(&w.entries),
+        run_id: String = w.run_id.clone(),
+        event_count: i64 = w.event_count,
+        history_digest: String = w.history_digest.clone(),
+    }
+);
+
+/// What `ls` and `queue` print.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AccessRequests {
+    access_requests: Vec<AccessRequest>,
+}
+
+impl From<&[v1::AccessRequest]> for AccessRequests {
+    fn from(wire: &[v1::AccessRequest]) -> Self {
+        Self {
+            access_requests: list(wire),
+        }
+    }
+}
+
+/// What `entitlements` prints.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Entitlements {
+    entitlements: Vec<Entitlement>,
+}
+
+impl From<&[v1::Entitlement]> for Entitlements {
+    fn from(wire: &[v1::Entitlement]) -> Self {
+        Self {
+            entitlements: list(wire),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_text_is_escaped_and_comes_back() {
+        let text = "a\u{9b}31m\u{202e}\u{7f}\u{1b}é\"\n\u{e0041}";
+        let json = line(&text);
+        assert!(!json.chars().any(is_hostile), "{json:?}");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+    }
+
+    #[test]
+    fn durations_keep_milliseconds() {
+        let d = |seconds, nanos| span(Some(&prost_types::Duration { seconds, nanos })).unwrap();
+        assert_eq!([d(3_600, 0), d(0, 412_300_000)], ["3600s", "0.412s"]);
+    }
+
+    #[test]
+    fn an_access_request_keeps_its_shape() {
+        let shape = |r| serde_json::to_string_pretty(&AccessRequest::from(&r)).unwrap();
+        let mut ended = crate::output::samples::ended();
+        ended.reason = "stuck migration".to_owned();
+        insta::assert_snapshot!(shape(ended), @r#"
+        {
+          "name": "accessRequests/ar-0123456789abcdefghjkmnpqrs",
+          "entitlement": "entitlements/prod-db-admin",
+          "duration": "5400s",
+          "reason": "stuck migration",
+          "ticket": "INC-42",
+          "requester": {
+            "id": "https://idp.example#ada",
+            "kind": "PRINCIPAL_KIND_HUMAN",
+            "displayName": "Ada",
+            "groups": [
+              "eng"
+            ],
+            "actingFor": "",
+            "mfa": true,
+            "authenticatedTime": "2026-03-01T11:59:00Z"
+          },
+          "state": "STATE_ENDED",
+          "createTime": "2026-03-01T12:00:00Z",
+          "updateTime": "2026-03-01T12:08:20Z",
+          "lapseTime": null,
+          "endTime": "2026-03-01T13:40:00Z",
+          "approvals": {
+            "required": {
+              "owner": 1,
+              "security": 1,
+              "distinct": 2
+            },
+            "counted": {
+              "owner": 1,
+              "security": 0,
+              "distinct": 1
+            }
+          },
+          "decisions": [
+            {
+              "requestId": "6b0f7c1e-3c1d-4b43-9a53-1d7d3c2f8a10",
+              "approver": {
+                "id": "https://idp.example#bob",
+                "kind": "PRINCIPAL_KIND_HUMAN",
+                "displayName": "Bob",
+                "groups": [
+                  "eng"
+                ],
+                "actingFor": "",
+                "mfa": true,
+                "authenticatedTime": "2026-03-01T11:59:00Z"
+              },
+              "verdict": "VERDICT_APPROVE",
+              "reason": "seen",
+              "signTime": "2026-03-01T12:00:30Z",
+              "statementDigest": "abababababababababababababababababababababababababababababababab"
+            }
+          ],
+          "policyAnswers": [
+            {
+              "gate": "request",
+              "allowed": true,
+              "policyIds": [
+                "on-call-may-ask"
+              ],
+              "messages": [
+                "on call this week"
+              ],
+              "errors": [],
+              "policyDigest": "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"
+            }
+          ],
+          "roleArn": "arn:aws:iam::111122223333:role/db-admin",
+          "issuedCredentials": [
+            {
+              "accessKeyId": "ASIAEXAMPLE",
+              "sessionExpireTime": "2026-03-01T13:01:40Z",
+              "endTime": "2026-03-01T13:40:00Z",
+              "assumedRoleId": "AROAEXAMPLE:ada-01234567",
+              "serial": 1,
+              "recipientKeyDigest": "efefefefefefefefefefefefefefefefefefefefefefefefefefefefefefefef"
+            }
+          ],
+          "endCause": "END_CAUSE_RETURNED",
+          "proof": {
+            "proveTime": "2026-03-01T12:08:20.4Z",
+            "readBack": "deny hallpass-01234567 stands on the shared role",
+            "deniedCall": "sts:GetCallerIdentity",
+            "deniedCode": "AccessDenied",
+            "awsRequestIds": [
+              "req-1"
+            ]
+          },
+          "lag": "0.400s",
+          "leftovers": [],
+          "note": "",
+          "refusals": [],
+          "revision": 8,
+          "entitlementDetails": {
+            "name": "entitlements/prod-db-admin",
+            "title": "Database admin",
+            "account": "111122223333",
+            "accountName": "prod-data",
+            "environment": "prod",
+            "mode": "ACCESS_MODE_ASSUME",
+            "roleArn": "arn:aws:iam::111122223333:role/db-admin",
+            "risk": 2,
+            "maxDuration": "14400s",
+            "owners": [
+              "data-owners"
+            ],
+            "allowedDuration": "7200s"
+          }
+        }
+        "#);
+        let empty: serde_json::Value =
+            serde_json::from_str(&shape(v1::AccessRequest::default())).unwrap();
+        let full: serde_json::Value =
+            serde_json::from_str(&shape(crate::output::samples::ended())).unwrap();
+        let keys = |v: &serde_json::Value| -> Vec<String> {
+            v.as_object().unwrap().keys().cloned().collect()
+        };
+        assert_eq!(keys(&empty), keys(&full));
+    }
+}

@@ -1,0 +1,171 @@
+//! Requests in several states, as tests of rendering need them.
+
+use hallpass_proto::v1;
+use hallpass_proto::v1::access_request::State;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::View;
+
+/// 2026-03-01 12:00:00 UTC plus `seconds`.
+pub(super) fn at(seconds: i64) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: 1_772_366_400 + seconds,
+        nanos: 0,
+    }
+}
+
+/// A reader in UTC at 12:10, without colours.
+pub(super) fn view(width: Option<u16>) -> View {
+    View {
+        now: Timestamp::from_second(at(600).seconds).unwrap(),
+        zone: TimeZone::UTC,
+        colour: false,
+        width,
+    }
+}
+
+/// A person.
+pub(super) fn person(name: &str) -> v1::Principal {
+    v1::Principal {
+        id: format!("https://idp.example#{}", name.to_lowercase()),
+        kind: v1::PrincipalKind::Human.into(),
+        display_name: name.to_owned(),
+        groups: vec!["eng".to_owned()],
+        acting_for: String::new(),
+        mfa: true,
+        authenticated_time: Some(at(-60)),
+    }
+}
+
+/// What is asked for.
+pub(super) fn entitlement() -> v1::Entitlement {
+    v1::Entitlement {
+        name: "entitlements/prod-db-admin".to_owned(),
+        title: "Database admin".to_owned(),
+        account: "111122223333".to_owned(),
+        account_name: "prod-data".to_owned(),
+        environment: "prod".to_owned(),
+        mode: v1::AccessMode::Assume.into(),
+        role_arn: "arn:aws:iam::111122223333:role/db-admin".to_owned(),
+        risk: 2,
+        max_duration: Some(span(14_400)),
+        owners: vec!["data-owners".to_owned()],
+        allowed_duration: Some(span(7_200)),
+    }
+}
+
+/// Whole seconds.
+pub(super) fn span(seconds: i64) -> prost_types::Duration {
+    prost_types::Duration { seconds, nanos: 0 }
+}
+
+/// Waits for a second approval; its words try to drive the terminal.
+pub(super) fn pending() -> v1::AccessRequest {
+    let tally = |owner, security, distinct| v1::ApprovalTally {
+        owner,
+        security,
+        distinct,
+    };
+    v1::AccessRequest {
+        name: "accessRequests/ar-0123456789abcdefghjkmnpqrs".to_owned(),
+        entitlement: "entitlements/prod-db-admin".to_owned(),
+        duration: Some(span(5_400)),
+        reason: "stuck\u{1b}[2J migration\n\u{202e}of orders".to_owned(),
+        ticket: "INC-42".to_owned(),
+        requester: Some(person("Ada")),
+        state: State::AwaitingApproval.into(),
+        create_time: Some(at(0)),
+        update_time: Some(at(30)),
+        lapse_time: Some(at(3_600)),
+        approvals: Some(v1::Approvals {
+            required: Some(tally(1, 1, 2)),
+            counted: Some(tally(1, 0, 1)),
+        }),
+        decisions: vec![v1::Decision {
+            request_id: "6b0f7c1e-3c1d-4b43-9a53-1d7d3c2f8a10".to_owned(),
+            approver: Some(person("Bob")),
+            verdict: v1::Verdict::Approve.into(),
+            reason: "seen".to_owned(),
+            sign_time: Some(at(30)),
+            statement_digest: "ab".repeat(32),
+        }],
+        policy_answers: vec![v1::PolicyAnswer {
+            gate: "request".to_owned(),
+            allowed: true,
+            policy_ids: vec!["on-call-may-ask".to_owned()],
+            messages: vec!["on call this week".to_owned()],
+            errors: Vec::new(),
+            policy_digest: "cd".repeat(32),
+        }],
+        revision: 3,
+        entitlement_details: Some(entitlement()),
+        ..Default::default()
+    }
+}
+
+/// Approved and active until 13:40.
+pub(super) fn active() -> v1::AccessRequest {
+    v1::AccessRequest {
+        state: State::Active.into(),
+        update_time: Some(at(60)),
+        lapse_time: None,
+        end_time: Some(at(6_000)),
+        role_arn: "arn:aws:iam::111122223333:role/db-admin".to_owned(),
+        issued_credentials: vec![v1::IssuedCredential {
+            access_key_id: "ASIAEXAMPLE".to_owned(),
+            session_expire_time: Some(at(3_700)),
+            end_time: Some(at(6_000)),
+            assumed_role_id: "AROAEXAMPLE:ada-01234567".to_owned(),
+            serial: 1,
+            recipient_key_digest: "ef".repeat(32),
+        }],
+        revision: 5,
+        ..pending()
+    }
+}
+
+/// Returned and proved.
+pub(super) fn ended() -> v1::AccessRequest {
+    v1::AccessRequest {
+        state: State::Ended.into(),
+        update_time: Some(at(500)),
+        end_cause: v1::EndCause::Returned.into(),
+        proof: Some(v1::ProofOfEnd {
+            prove_time: Some(prost_types::Timestamp {
+                nanos: 400_000_000,
+                ..at(500)
+            }),
+            read_back: "deny hallpass-01234567 stands on the shared role".to_owned(),
+            denied_call: "sts:GetCallerIdentity".to_owned(),
+            denied_code: "AccessDenied".to_owned(),
+            aws_request_ids: vec!["req-1".to_owned()],
+        }),
+        lag: Some(prost_types::Duration {
+            seconds: 0,
+            nanos: 400_000_000,
+        }),
+        revision: 8,
+        ..active()
+    }
+}
+
+/// Something is left, and a message was refused.
+pub(super) fn stuck() -> v1::AccessRequest {
+    v1::AccessRequest {
+        state: State::Stuck.into(),
+        end_cause: v1::EndCause::Expired.into(),
+        leftovers: vec![v1::Leftover {
+            what: "arn:aws:iam::111122223333:role/db-admin".to_owned(),
+            error: "AccessDenied on PutRolePolicy".to_owned(),
+            cure: "give hallpass iam:PutRolePolicy on the role".to_owned(),
+        }],
+        refusals: vec![v1::Refusal {
+            time: Some(at(40)),
+            door: "decide".to_owned(),
+            code: "bad_signature".to_owned(),
+            why: "the signature does not verify".to_owned(),
+        }],
+        ..active()
+    }
+}

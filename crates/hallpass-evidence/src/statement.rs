@@ -1,0 +1,107 @@
+//! What is signed.
+
+use hallpass_types::{
+    AccessRequestId, AccessRequestSpec, Principal, Reason, RequestId, Sha256Digest, Verdict,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// An order that somebody gives about one access request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Order {
+    /// The request itself: the start of the workflow.
+    RequestAccess {
+        /// What is asked.
+        spec: Box<AccessRequestSpec>,
+    },
+    /// An approver's decision.
+    Decide {
+        /// Yes or no.
+        verdict: Verdict,
+        /// In the approver's words.
+        reason: Option<Reason>,
+    },
+    /// The requester takes the question back.
+    Withdraw {
+        /// Why.
+        reason: Option<Reason>,
+    },
+    /// The requester gives access back.
+    Return {
+        /// Why.
+        reason: Option<Reason>,
+    },
+    /// An approver or admin takes access back.
+    Revoke {
+        /// Why.
+        reason: Reason,
+    },
+    /// The requester wants a later end.
+    Extend {
+        /// Added to the present end, in seconds.
+        by_seconds: u32,
+        /// Why.
+        reason: Reason,
+    },
+    /// The requester wants a session.
+    IssueCredentials {
+        /// X25519 public key, base 64.
+        recipient_public_key: String,
+    },
+}
+
+impl Order {
+    /// The door it comes through: `start`, `decide`, `withdraw`, `return`, `revoke`, `extend`, `issue`.
+    pub fn door(&self) -> &'static str {
+        match self {
+            Self::RequestAccess { .. } => "start",
+            Self::Decide { .. } => "decide",
+            Self::Withdraw { .. } => "withdraw",
+            Self::Return { .. } => "return",
+            Self::Revoke { .. } => "revoke",
+            Self::Extend { .. } => "extend",
+            Self::IssueCredentials { .. } => "issue",
+        }
+    }
+}
+
+/// An order, who gave it, and which request it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statement {
+    /// The deployment it was made for; statements do not travel between deployments.
+    pub deployment: String,
+    /// The access request it is about.
+    pub access_request: AccessRequestId,
+    /// Digest of that request's body: an approval is an approval of exactly this.
+    pub request_digest: Sha256Digest,
+    /// The caller's idempotency key: the order's id.
+    pub request_id: RequestId,
+    /// Who gave it, with the token facts of that moment.
+    pub actor: Principal,
+    /// The order.
+    pub order: Order,
+    /// When the service signed it.
+    pub signed_at: Timestamp,
+}
+
+impl Statement {
+    /// Digest over who orders what about which request, without when and with which token, so that
+    /// a retry of the same call is seen to be the same.
+    ///
+    /// # Errors
+    /// The JSON error, which cannot come up for these types but is not hidden.
+    pub fn body_digest(&self) -> Result<Sha256Digest, serde_json::Error> {
+        let body = match &self.order {
+            Order::RequestAccess { spec } => serde_json::to_vec(&spec.body_digest())?,
+            order => serde_json::to_vec(&(
+                &self.access_request,
+                &self.request_digest,
+                &self.actor.id,
+                order,
+            ))?,
+        };
+        Ok(Sha256Digest::of(&body))
+    }
+}

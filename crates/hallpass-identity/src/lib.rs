@@ -1,0 +1,22 @@
+//! From a bearer token to a verified [`hallpass_types::Principal`].
+//!
+//! This crate may not know: AWS, Temporal, protobuf or Cedar. Nothing in a token chooses a URL, an
+//! algorithm or a key that configuration did not pin; the instant is a parameter.
+
+mod claims;
+mod config;
+#[cfg(feature = "dev-issuer")]
+mod dev_issuer;
+mod jwks;
+mod proof;
+mod reject;
+mod replay;
+mod token;
+mod verifier;
+
+pub use config::{ConfigError, IssuerConfig, SigningAlgorithm, VerifierOptions};
+#[cfg(feature = "dev-issuer")]
+pub use dev_issuer::{DevIssuer, DevIssuerError, DevPerson};
+pub use proof::Presented;
+pub use reject::Reject;
+pub use verifier::{VerifiedToken, Verifier};

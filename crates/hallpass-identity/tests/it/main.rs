@@ -1,0 +1,16 @@
+//! The verifier as its callers see it, against issuers that behave and issuers that do not.
+
+#[cfg(test)]
+mod algorithms;
+#[cfg(test)]
+mod attacks;
+#[cfg(test)]
+mod dev_issuer;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod principals;
+#[cfg(test)]
+mod proofs;
+#[cfg(test)]
+mod support;

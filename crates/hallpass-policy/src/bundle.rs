@@ -1,0 +1,203 @@
+//! A bundle: the policies and entitlements in force, parsed and checked as a whole.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use cedar_policy::{CedarSchemaError, PolicySet, Schema};
+use hallpass_types::{Entitlement, EntitlementId, Sha256Digest};
+
+use crate::{FLOOR, SCHEMA, entitlements, policies};
+
+/// Larger files are refused unread: parsing is linear, but nobody reviews a megabyte of policy.
+const MAX_FILE_BYTES: usize = 512 * 1024;
+pub(crate) const ENTITLEMENTS: &str = "entitlements.toml";
+
+/// Limits that hold for every request; the `[settings]` table of `entitlements.toml`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a request waits for approvals before it lapses, in seconds.
+    pub approval_window_seconds: u32,
+    /// How many times credentials may be issued for one grant.
+    pub max_credential_issues: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            approval_window_seconds: 3600,
+            max_credential_issues: 1000,
+        }
+    }
+}
+
+/// One thing that is wrong with a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The file's relative name.
+    pub file: String,
+    /// The line, from 1, where it is known.
+    pub line: Option<usize>,
+    /// What is wrong, for people.
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}: {}", self.file, self.what),
+            None => write!(f, "{}: {}", self.file, self.what),
+        }
+    }
+}
+
+/// A bundle that cannot be put in force.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BundleError {
+    /// The files have problems: all that were found, by file and line.
+    #[error("the policy bundle is refused:{}", listed(.0))]
+    Refused(Vec<Problem>),
+    /// The schema of this build does not parse.
+    #[error("the built-in policy schema does not parse")]
+    Schema(#[source] Box<CedarSchemaError>),
+}
+
+fn listed(problems: &[Problem]) -> String {
+    problems.iter().map(|p| format!("\n  {p}")).collect()
+}
+
+/// Policies and entitlements in force, with the digest that names them.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    pub(crate) schema: Schema,
+    pub(crate) policies: PolicySet,
+    entitlements: BTreeMap<EntitlementId, Entitlement>,
+    settings: Settings,
+    digest: Sha256Digest,
+}
+
+impl Bundle {
+    /// Whether a file of this relative name is part of a bundle: `policies/*.cedar` or
+    /// `entitlements.toml`. A loader skips what does not belong.
+    pub fn belongs(name: &str) -> bool {
+        name == ENTITLEMENTS || is_policy_file(name)
+    }
+
+    /// Reads a bundle from its files, by relative name.
+    ///
+    /// # Errors
+    /// [`BundleError::Refused`] with everything that is wrong: names that do not belong, syntax,
+    /// policies without or with a duplicate `@id`, types that do not fit the schema, unknown keys,
+    /// bad entitlements.
+    pub fn parse(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, BundleError> {
+        let (schema, _) =
+            Schema::from_cedarschema_str(SCHEMA).map_err(|e| BundleError::Schema(Box::new(e)))?;
+        let mut problems = Vec::new();
+        let texts = texts(files, &mut problems);
+        let policies = policies::parse(&schema, &texts, &mut problems);
+        let (entitlements, settings) = match texts.get(ENTITLEMENTS) {
+            Some(text) => entitlements::parse(text, &mut problems),
+            None => {
+                if !files.contains_key(ENTITLEMENTS) {
+                    problems.push(problem(ENTITLEMENTS, None, "is missing"));
+                }
+                (BTreeMap::new(), Settings::default())
+            }
+        };
+        if !problems.is_empty() {
+            problems.sort();
+            problems.dedup();
+            return Err(BundleError::Refused(problems));
+        }
+        Ok(Self {
+            schema,
+            policies,
+            entitlements,
+            settings,
+            digest: digest(files),
+        })
+    }
+
+    /// Everything that can be asked for, by name.
+    pub fn entitlements(&self) -> impl Iterator<Item = &Entitlement> {
+        self.entitlements.values()
+    }
+
+    /// One entitlement.
+    pub fn entitlement(&self, id: &EntitlementId) -> Option<&Entitlement> {
+        self.entitlements.get(id)
+    }
+
+    /// Limits for every request.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Digest of the schema, the built-in policies and the bundle's files.
+    pub fn digest(&self) -> &Sha256Digest {
+        &self.digest
+    }
+}
+
+fn is_policy_file(name: &str) -> bool {
+    name.strip_prefix("policies/")
+        .and_then(|rest| rest.strip_suffix(".cedar"))
+        .is_some_and(|stem| !stem.is_empty() && !stem.contains(['/', '\\']))
+}
+
+pub(crate) fn problem(file: &str, line: Option<usize>, what: impl Into<String>) -> Problem {
+    Problem {
+        file: file.to_owned(),
+        line,
+        what: what.into(),
+    }
+}
+
+/// The line, from 1, of a byte offset.
+pub(crate) fn line_of(text: &str, offset: usize) -> usize {
+    let upto = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
+    upto.iter().filter(|b| **b == b'\n').count() + 1
+}
+
+fn texts<'f>(
+    files: &'f BTreeMap<String, Vec<u8>>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<&'f str, &'f str> {
+    let mut texts = BTreeMap::new();
+    for (name, bytes) in files {
+        if !Bundle::belongs(name) {
+            problems.push(problem(
+                name,
+                None,
+                "is neither policies/*.cedar nor entitlements.toml",
+            ));
+        } else if bytes.len() > MAX_FILE_BYTES {
+            problems.push(problem(name, None, "is larger than 512 KiB"));
+        } else {
+            match std::str::from_utf8(bytes) {
+                Ok(text) => {
+                    texts.insert(name.as_str(), text);
+                }
+                Err(e) => problems.push(problem(name, None, format!("is not UTF-8: {e}"))),
+            }
+        }
+    }
+    texts
+}
+
+/// Length-prefixed, so that no content can be moved across a file's edge under the same digest.
+fn digest(files: &BTreeMap<String, Vec<u8>>) -> Sha256Digest {
+    let mut all = b"hallpass/v1/policy-bundle".to_vec();
+    let built_in = [
+        ("schema.cedarschema", SCHEMA.as_bytes()),
+        ("floor.cedar", FLOOR.as_bytes()),
+    ];
+    let files = files.iter().map(|(n, b)| (n.as_str(), b.as_slice()));
+    for (name, bytes) in built_in.into_iter().chain(files) {
+        for part in [name.as_bytes(), bytes] {
+            all.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            all.extend_from_slice(part);
+        }
+    }
+    Sha256Digest::of(&all)
+}

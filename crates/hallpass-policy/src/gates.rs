@@ -1,0 +1,193 @@
+//! The gates: one method per question, each answered from explicit facts.
+
+use hallpass_types::{
+    ApprovalTally, Capacity, Entitlement, GrantDuration, PolicyAnswer, Principal, Ticket,
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::facts::{auth, entitlement, instant, request, uid, user, user_uid};
+use crate::question::{Gate, Question};
+use crate::tally::more_telling;
+use crate::{Bundle, RequestFacts};
+
+impl Bundle {
+    /// May `requester` ask for this, for this long?
+    pub fn request(
+        &self,
+        requester: &Principal,
+        entitlement: &Entitlement,
+        duration: GrantDuration,
+        ticket: Option<&Ticket>,
+        now: Timestamp,
+    ) -> PolicyAnswer {
+        let mut question = request_question(requester, entitlement);
+        question.context = request_context(requester, duration, ticket, now);
+        self.ask(&question)
+    }
+
+    /// Would a decision of `approver` count in this capacity?
+    pub fn approve(
+        &self,
+        facts: &RequestFacts<'_>,
+        approver: &Principal,
+        capacity: Capacity,
+        now: Timestamp,
+    ) -> PolicyAnswer {
+        let gate = match capacity {
+            Capacity::Owner => Gate::ApproveAsOwner,
+            Capacity::Security => Gate::ApproveAsSecurity,
+        };
+        self.ask(&on_request(gate, facts, approver, now))
+    }
+
+    /// The capacities in which a decision of `approver` would count; empty when in none.
+    pub fn capacities(
+        &self,
+        facts: &RequestFacts<'_>,
+        approver: &Principal,
+        now: Timestamp,
+    ) -> Vec<(Capacity, PolicyAnswer)> {
+        [Capacity::Owner, Capacity::Security]
+            .into_iter()
+            .map(|capacity| (capacity, self.approve(facts, approver, capacity, now)))
+            .filter(|(_, answer)| answer.allows())
+            .collect()
+    }
+
+    /// Why `approver` counts in no capacity: the answer that says most. Allows when they do count.
+    pub fn why_not_approve(
+        &self,
+        facts: &RequestFacts<'_>,
+        approver: &Principal,
+        now: Timestamp,
+    ) -> PolicyAnswer {
+        let owner = self.approve(facts, approver, Capacity::Owner, now);
+        let security = self.approve(facts, approver, Capacity::Security, now);
+        match (owner.allows(), security.allows()) {
+            (true, _) => owner,
+            (_, true) => security,
+            _ => more_telling(owner, security),
+        }
+    }
+
+    /// May the requester's access open now, with these approvals?
+    pub fn activate(
+        &self,
+        facts: &RequestFacts<'_>,
+        tally: ApprovalTally,
+        now: Timestamp,
+    ) -> PolicyAnswer {
+        let mut question = activate_question(facts);
+        question.context = activate_context(tally, now);
+        self.ask(&question)
+    }
+
+    /// May `caller` see this request?
+    pub fn view(
+        &self,
+        caller: &Principal,
+        facts: &RequestFacts<'_>,
+        now: Timestamp,
+    ) -> PolicyAnswer {
+        self.ask(&on_request(Gate::View, facts, caller, now))
+    }
+
+    /// May `caller` end this request before its time?
+    pub fn revoke(
+        &self,
+        caller: &Principal,
+        facts: &RequestFacts<'_>,
+        now: Timestamp,
+    ) -> PolicyAnswer {
+        self.ask(&on_request(Gate::Revoke, facts, caller, now))
+    }
+
+    /// May `caller` list every request?
+    pub fn view_all(&self, caller: &Principal, now: Timestamp) -> PolicyAnswer {
+        self.ask(&on_service(Gate::ViewAll, caller, now))
+    }
+
+    /// May `caller` order a sweep?
+    pub fn sweep(&self, caller: &Principal, now: Timestamp) -> PolicyAnswer {
+        self.ask(&on_service(Gate::Sweep, caller, now))
+    }
+}
+
+/// Without its context, which is what the what-ifs vary.
+pub(crate) fn request_question(requester: &Principal, asked: &Entitlement) -> Question {
+    let mut entities = Vec::from(entitlement(asked));
+    entities.push(user(requester));
+    Question {
+        gate: Gate::Request,
+        principal: user_uid(&requester.id),
+        resource: uid("Entitlement", asked.id.as_str()),
+        context: Value::Null,
+        entities: Value::Array(entities),
+    }
+}
+
+pub(crate) fn request_context(
+    requester: &Principal,
+    duration: GrantDuration,
+    ticket: Option<&Ticket>,
+    now: Timestamp,
+) -> Value {
+    let mut context = json!({
+        "seconds": duration.as_seconds(),
+        "auth": auth(requester, now),
+        "now": instant(now),
+    });
+    if let (Some(ticket), Value::Object(map)) = (ticket, &mut context) {
+        map.insert("ticket".to_owned(), ticket.as_str().into());
+    }
+    context
+}
+
+/// Without its context, which is what the what-ifs vary.
+pub(crate) fn activate_question(facts: &RequestFacts<'_>) -> Question {
+    Question {
+        gate: Gate::Activate,
+        principal: user_uid(&facts.requester.id),
+        resource: uid("AccessRequest", facts.id.as_str()),
+        context: Value::Null,
+        entities: request(facts, facts.requester),
+    }
+}
+
+pub(crate) fn activate_context(tally: ApprovalTally, now: Timestamp) -> Value {
+    json!({
+        "approvals": {
+            "owner": tally.owner,
+            "security": tally.security,
+            "distinct": tally.distinct,
+        },
+        "now": instant(now),
+    })
+}
+
+fn on_request(
+    gate: Gate,
+    facts: &RequestFacts<'_>,
+    caller: &Principal,
+    now: Timestamp,
+) -> Question {
+    Question {
+        gate,
+        principal: user_uid(&caller.id),
+        resource: uid("AccessRequest", facts.id.as_str()),
+        context: json!({ "auth": auth(caller, now), "now": instant(now) }),
+        entities: request(facts, caller),
+    }
+}
+
+fn on_service(gate: Gate, caller: &Principal, now: Timestamp) -> Question {
+    let service = uid("Service", "hallpass");
+    Question {
+        gate,
+        principal: user_uid(&caller.id),
+        resource: service.clone(),
+        context: json!({ "auth": auth(caller, now), "now": instant(now) }),
+        entities: json!([user(caller), { "uid": service, "attrs": {}, "parents": [] }]),
+    }
+}

@@ -1,0 +1,31 @@
+//! Policies and entitlements: bytes in, decisions out.
+//!
+//! This crate may not know: files, the network, async, clocks, Temporal, AWS SDKs or protobuf. A
+//! [`Bundle`] is made from bytes that somebody else read, and every gate takes the instant as a
+//! parameter.
+//!
+//! Numbers that policy implies ("how many approvals?", "how long at most?") are never stated a
+//! second time: they are found by asking the same gate what it would say.
+
+mod bundle;
+mod entitlements;
+mod facts;
+mod fields;
+mod gates;
+mod iam_document;
+mod nesting;
+mod policies;
+mod question;
+mod tally;
+mod what_if;
+
+pub use bundle::{Bundle, BundleError, Problem, Settings};
+pub use facts::RequestFacts;
+pub use question::DecideAgainError;
+pub use tally::Weighed;
+
+/// The Cedar schema that every bundle's policies are checked against.
+pub const SCHEMA: &str = include_str!("../schema.cedarschema");
+
+/// Policies that are part of every bundle: forbids that no bundle can weaken.
+pub const FLOOR: &str = include_str!("../floor.cedar");

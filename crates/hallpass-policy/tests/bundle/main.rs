@@ -1,0 +1,10 @@
+//! What bundles are refused, what the sample pack answers, and what holds for every bundle.
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod sample_pack;
+#[cfg(test)]
+mod support;

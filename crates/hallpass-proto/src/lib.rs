@@ -1,0 +1,19 @@
+//! The wire contract `hallpass.v1`, and the only place where wire becomes domain and back.
+//!
+//! This crate may not know: Temporal, AWS SDKs, tokens, policy engines, files or configuration.
+
+pub mod convert;
+
+/// Generated messages, clients and servers.
+#[expect(
+    missing_docs,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
+pub mod v1 {
+    tonic::include_proto!("hallpass.v1");
+}
+
+/// The compiled descriptors of `hallpass.v1`, for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));

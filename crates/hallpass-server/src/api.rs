@@ -1,0 +1,136 @@
+//! The gRPC surface: verifies, signs, forwards. It decides nothing that the worker does not decide
+//! again, and it holds no state.
+
+mod access;
+mod approval;
+mod audit;
+pub(crate) mod auth;
+mod errors;
+mod orders;
+mod preview;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hallpass_evidence::SigningKey;
+use hallpass_policy::{Bundle, RequestFacts};
+use hallpass_proto::v1::access_service_server::AccessServiceServer;
+use hallpass_proto::v1::approval_service_server::ApprovalServiceServer;
+use hallpass_proto::v1::audit_service_server::AuditServiceServer;
+use hallpass_types::{AccessRequestId, PolicyAnswer, Principal, RequestSnapshot};
+use hallpass_workflows::wire::Look;
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::Status;
+
+use crate::bundle::Bundles;
+use crate::requests::Requests;
+use auth::{AuthLayer, Door};
+
+/// The largest message a caller may send.
+const MAX_MESSAGE_BYTES: usize = 256 * 1024;
+
+/// What every handler needs.
+pub(crate) struct Api {
+    pub(crate) requests: Requests,
+    pub(crate) bundles: Arc<Bundles>,
+    pub(crate) signer: Arc<SigningKey>,
+    pub(crate) deployment: String,
+}
+
+impl Api {
+    /// The request, for a caller who may view it; else as if it were not there.
+    async fn visible(
+        &self,
+        caller: &Principal,
+        id: &AccessRequestId,
+        look: impl Future<Output = Result<Look, crate::requests::RequestsError>>,
+    ) -> Result<(Look, RequestSnapshot), Status> {
+        let name = id.name();
+        let look = look.await.map_err(|e| errors::from_requests(e, &name))?;
+        let hidden = || errors::not_found("hallpass.v1/AccessRequest", &name);
+        let snapshot = look.snapshot.as_deref().cloned().ok_or_else(hidden)?;
+        let answer = self.on_request(&snapshot, |bundle, facts, now| {
+            bundle.view(caller, facts, now)
+        });
+        match answer {
+            Some(answer) if answer.allows() => Ok((look, snapshot)),
+            _ => Err(hidden()),
+        }
+    }
+
+    /// Asks a gate about an admitted request, as the bundle in force answers now.
+    fn on_request<T>(
+        &self,
+        snapshot: &RequestSnapshot,
+        ask: impl FnOnce(&Bundle, &RequestFacts<'_>, Timestamp) -> T,
+    ) -> Option<T> {
+        let entitlement = snapshot.entitlement.as_ref()?;
+        let facts = RequestFacts {
+            id: &snapshot.spec.id,
+            requester: &snapshot.spec.requester,
+            entitlement,
+            duration: snapshot.spec.duration,
+        };
+        Some(ask(&self.bundles.current(), &facts, Timestamp::now()))
+    }
+
+    fn may_view_all(&self, caller: &Principal) -> PolicyAnswer {
+        self.bundles.current().view_all(caller, Timestamp::now())
+    }
+}
+
+/// Serves until `stop`, then lets calls under way finish.
+pub(crate) async fn serve(
+    api: Api,
+    door: Door,
+    listener: TcpListener,
+    reflection: bool,
+    stop: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    let api = Arc::new(api);
+    let door = Arc::new(door);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health
+        .set_serving::<AccessServiceServer<access::Access>>()
+        .await;
+    let reflection = reflection
+        .then(|| {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(hallpass_proto::DESCRIPTORS)
+                .build_v1()
+                .inspect_err(|error| tracing::error!(%error, "reflection is off"))
+                .ok()
+        })
+        .flatten();
+    let access = AccessServiceServer::new(access::Access(Arc::clone(&api)))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let approval = ApprovalServiceServer::new(approval::Approval(Arc::clone(&api)))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let audit = AuditServiceServer::new(audit::Audit(Arc::clone(&api)))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let tidy = tokio::spawn({
+        let door = Arc::clone(&door);
+        async move {
+            let mut every = tokio::time::interval(Duration::from_secs(60));
+            loop {
+                every.tick().await;
+                door.forget_the_quiet();
+            }
+        }
+    });
+    let served = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .concurrency_limit_per_connection(64)
+        .layer(AuthLayer(door))
+        .add_service(access)
+        .add_service(approval)
+        .add_service(audit)
+        .add_service(health_service)
+        .add_optional_service(reflection)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
+        .await;
+    tidy.abort();
+    served
+}

@@ -1,0 +1,106 @@
+//! Watching one request: Temporal's long poll wakes us, a consistent look tells what changed.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::Stream;
+use hallpass_identity::VerifiedToken;
+use hallpass_proto::{convert, v1};
+use hallpass_types::AccessRequestId;
+use jiff::Timestamp;
+use tonic::Status;
+
+use super::super::{Api, errors};
+
+pub(crate) type Changes =
+    Pin<Box<dyn Stream<Item = Result<v1::WatchAccessRequestResponse, Status>> + Send>>;
+
+struct Watch {
+    api: Arc<Api>,
+    token: VerifiedToken,
+    id: AccessRequestId,
+    seen: i64,
+    position: Vec<u8>,
+    /// Whether the history can still grow; one last look follows when it cannot.
+    open: bool,
+    over: bool,
+}
+
+/// The request as it is, when newer than `after`, and each change until it is final.
+pub(super) fn changes(
+    api: Arc<Api>,
+    token: VerifiedToken,
+    id: AccessRequestId,
+    after: i64,
+) -> Changes {
+    let watch = Watch {
+        api,
+        token,
+        id,
+        seen: after,
+        position: Vec::new(),
+        open: true,
+        over: false,
+    };
+    Box::pin(futures::stream::unfold(watch, |mut watch| async move {
+        let change = watch.next().await?;
+        Some((change, watch))
+    }))
+}
+
+impl Watch {
+    async fn next(&mut self) -> Option<Result<v1::WatchAccessRequestResponse, Status>> {
+        loop {
+            if self.over {
+                return None;
+            }
+            if Timestamp::now() >= self.token.expires_at {
+                // What a token opened ends with it; the client resumes with a new one.
+                self.over = true;
+                return Some(Err(errors::unauthenticated(
+                    "expired",
+                    "your token has expired; log in again and resume",
+                )));
+            }
+            match self.look().await {
+                Ok(Some(change)) => return Some(Ok(change)),
+                Ok(None) if !self.open => return None,
+                Ok(None) => {}
+                Err(status) => {
+                    self.over = true;
+                    return Some(Err(status));
+                }
+            }
+            match self
+                .api
+                .requests
+                .changed(&self.id, &mut self.position)
+                .await
+            {
+                Ok(open) => self.open = open,
+                Err(error) => {
+                    self.over = true;
+                    return Some(Err(errors::from_requests(error, &self.id.name())));
+                }
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<Option<v1::WatchAccessRequestResponse>, Status> {
+        // Looked at through the gate each time: who loses the right to view stops seeing.
+        let look = self.api.requests.look(&self.id, None);
+        let (_, snapshot) = self
+            .api
+            .visible(&self.token.principal, &self.id, look)
+            .await?;
+        let request = convert::access_request(&snapshot);
+        if request.revision <= self.seen {
+            return Ok(None);
+        }
+        self.seen = request.revision;
+        self.over = snapshot.state.phase().is_final();
+        Ok(Some(v1::WatchAccessRequestResponse {
+            access_request: Some(request),
+        }))
+    }
+}

@@ -1,0 +1,122 @@
+//! `ApprovalService`: for those who decide.
+
+use std::sync::Arc;
+
+use hallpass_evidence::Order;
+use hallpass_proto::convert;
+use hallpass_proto::v1::approval_service_server::ApprovalService;
+use hallpass_proto::v1::{
+    AccessRequest, DecideAccessRequestRequest, ListPendingApprovalsRequest,
+    ListPendingApprovalsResponse, RevokeAccessRequestRequest, Verdict as WireVerdict,
+};
+use hallpass_types::{Phase, Reason, Verdict};
+use tonic::{Request, Response, Status};
+
+use super::Api;
+use super::access::{Page, snapshots};
+use super::auth::caller;
+use super::errors::{self, BadFields};
+use super::orders::{Address, optional_reason};
+use crate::requests::Filter;
+
+pub(crate) struct Approval(pub(crate) Arc<Api>);
+
+#[tonic::async_trait]
+impl ApprovalService for Approval {
+    async fn list_pending_approvals(
+        &self,
+        request: Request<ListPendingApprovalsRequest>,
+    ) -> Result<Response<ListPendingApprovalsResponse>, Status> {
+        let caller = caller(&request)?.principal;
+        let request = request.into_inner();
+        let page = Page::read(request.page_size, &request.page_token)?;
+        let filter = Filter {
+            phases: vec![Phase::AwaitingApproval],
+            ..Default::default()
+        };
+        let (all, next_page_token) = snapshots(&self.0, &filter, page).await?;
+        let mine = all.iter().filter(|snapshot| {
+            let may = self.0.on_request(snapshot, |bundle, facts, now| {
+                !bundle.capacities(facts, &caller, now).is_empty()
+            });
+            may.unwrap_or(false) && snapshot.state.phase() == Phase::AwaitingApproval
+        });
+        Ok(Response::new(ListPendingApprovalsResponse {
+            access_requests: mine.map(convert::access_request).collect(),
+            next_page_token,
+        }))
+    }
+
+    async fn decide_access_request(
+        &self,
+        request: Request<DecideAccessRequestRequest>,
+    ) -> Result<Response<AccessRequest>, Status> {
+        let caller = caller(&request)?.principal;
+        let request = request.into_inner();
+        let mut bad = BadFields::default();
+        let address = Address::read(&mut bad, &request.name, &request.request_id);
+        let verdict = WireVerdict::try_from(request.verdict)
+            .ok()
+            .and_then(convert::from_verdict);
+        let reason = optional_reason(&mut bad, &request.reason);
+        match verdict {
+            None => bad.add("verdict", "must be VERDICT_APPROVE or VERDICT_DENY"),
+            Some(Verdict::Deny) if request.reason.trim().is_empty() => {
+                bad.add("reason", "must not be empty: a denial says why");
+            }
+            Some(_) => {}
+        }
+        let (Some(address), Some(verdict)) = (address, verdict) else {
+            return Err(bad.into_status());
+        };
+        bad.finish()?;
+        let name = address.id.name();
+        let gate = |snapshot: &hallpass_types::RequestSnapshot| {
+            let answer = self.0.on_request(snapshot, |bundle, facts, now| {
+                let none = bundle.capacities(facts, &caller, now).is_empty();
+                none.then(|| bundle.why_not_approve(facts, &caller, now))
+            });
+            match answer.flatten() {
+                Some(no) => Err(errors::denied_by_policy(&no)),
+                None if snapshot.state.phase() != Phase::AwaitingApproval => {
+                    let why = format!("the request is {}, not waiting", snapshot.state.phase());
+                    Err(errors::precondition("STATE", &name, &why))
+                }
+                None => Ok(()),
+            }
+        };
+        let order = Order::Decide { verdict, reason };
+        self.0
+            .order(&caller, address, order, gate, |look| !look.busy)
+            .await
+            .map(Response::new)
+    }
+
+    async fn revoke_access_request(
+        &self,
+        request: Request<RevokeAccessRequestRequest>,
+    ) -> Result<Response<AccessRequest>, Status> {
+        let caller = caller(&request)?.principal;
+        let request = request.into_inner();
+        let mut bad = BadFields::default();
+        let address = Address::read(&mut bad, &request.name, &request.request_id);
+        let reason = bad.take("reason", Reason::parse(&request.reason));
+        let (Some(address), Some(reason)) = (address, reason) else {
+            return Err(bad.into_status());
+        };
+        let name = address.id.name();
+        let gate = |snapshot: &hallpass_types::RequestSnapshot| {
+            let answer = self.0.on_request(snapshot, |bundle, facts, now| {
+                bundle.revoke(&caller, facts, now)
+            });
+            match answer {
+                Some(answer) if !answer.allows() => Err(errors::denied_by_policy(&answer)),
+                _ => super::access::must_be_active(snapshot, &name),
+            }
+        };
+        self.0
+            .order(&caller, address, Order::Revoke { reason }, gate, |_| true)
+            .await
+            .map(Response::new)
+    }
+}

@@ -1,0 +1,90 @@
+//! `AuditService`: for those who check afterwards.
+
+use std::sync::Arc;
+
+use hallpass_proto::convert;
+use hallpass_proto::v1::audit_service_server::AuditService;
+use hallpass_proto::v1::{
+    GetTimelineRequest, GetTimelineResponse, ListAuditRecordsRequest, ListAuditRecordsResponse,
+    TimelineEntry,
+};
+use hallpass_types::AccessRequestId;
+use tonic::{Request, Response, Status};
+
+use super::Api;
+use super::access::{Page, snapshots};
+use super::auth::caller;
+use super::errors::{self, BadFields, bad_field};
+use crate::requests::Filter;
+
+pub(crate) struct Audit(pub(crate) Arc<Api>);
+
+#[tonic::async_trait]
+impl AuditService for Audit {
+    async fn get_timeline(
+        &self,
+        request: Request<GetTimelineRequest>,
+    ) -> Result<Response<GetTimelineResponse>, Status> {
+        let caller = caller(&request)?.principal;
+        let id = AccessRequestId::parse_name(&request.get_ref().name)
+            .map_err(|e| bad_field("name", &e.to_string()))?;
+        let look = self.0.requests.look(&id, None);
+        self.0.visible(&caller, &id, look).await?;
+        let history = self.0.requests.history(&id).await;
+        let (history, run_id) = history.map_err(|e| errors::from_requests(e, &id.name()))?;
+        let entries = hallpass_audit::timeline(&history)
+            .into_iter()
+            .map(|e| TimelineEntry {
+                time: Some(convert::timestamp(e.time)),
+                event_id: e.event_id,
+                actor: e.actor,
+                kind: e.kind.to_owned(),
+                summary: e.summary,
+                details: e.details.into_iter().collect(),
+            })
+            .collect();
+        Ok(Response::new(GetTimelineResponse {
+            entries,
+            run_id,
+            event_count: i64::try_from(history.events.len()).unwrap_or(i64::MAX),
+            history_digest: hallpass_audit::digest(&history).to_string(),
+        }))
+    }
+
+    async fn list_audit_records(
+        &self,
+        request: Request<ListAuditRecordsRequest>,
+    ) -> Result<Response<ListAuditRecordsResponse>, Status> {
+        let caller = caller(&request)?.principal;
+        let request = request.into_inner();
+        let answer = self.0.may_view_all(&caller);
+        if !answer.allows() {
+            return Err(errors::denied_by_policy(&answer));
+        }
+        let mut bad = BadFields::default();
+        let mut instant = |field, t: Option<prost_types::Timestamp>| {
+            let t = t?;
+            let read = convert::from_timestamp(&t).ok_or("is out of range");
+            bad.take(field, read)
+        };
+        let (since, until) = (
+            instant("since", request.since),
+            instant("until", request.until),
+        );
+        if since.zip(until).is_some_and(|(s, u)| s >= u) {
+            bad.add("until", "must be later than since");
+        }
+        bad.finish()?;
+        let page = Page::read(request.page_size, &request.page_token)?;
+        let filter = Filter {
+            since,
+            until,
+            ..Default::default()
+        };
+        let (all, next_page_token) = snapshots(&self.0, &filter, page).await?;
+        Ok(Response::new(ListAuditRecordsResponse {
+            access_requests: all.iter().map(convert::access_request).collect(),
+            next_page_token,
+        }))
+    }
+}

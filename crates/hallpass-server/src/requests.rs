@@ -1,0 +1,412 @@
+//! Access requests as Temporal holds them: start, order, look, list. No policy and no identity here.
+
+use std::time::Duration;
+
+use futures::TryStreamExt as _;
+use hallpass_evidence::Envelope;
+use hallpass_types::{AccessRequestId, AccessRequestSpec, PrincipalId, RequestId, Sha256Digest};
+use hallpass_workflows::names::{
+    SA_ENTITLEMENT, SA_PHASE, SA_REQUESTER, TASK_QUEUE, access_request_of, workflow_id,
+};
+use hallpass_workflows::wire::{ExtendReply, IssueReply, Look, LookInput};
+use hallpass_workflows::{AccessRequest, names};
+use temporalio_client::errors::{
+    WorkflowInteractionError, WorkflowQueryError, WorkflowStartError, WorkflowUpdateError,
+};
+use temporalio_client::{
+    Client, RpcOptions, WorkflowExecuteUpdateOptions, WorkflowHandle, WorkflowIdConflictPolicy,
+    WorkflowIdReusePolicy, WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
+};
+use temporalio_common::data_converters::{PayloadConverter, RawValue};
+use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
+use temporalio_common::protos::temporal::api::history::v1::History;
+use temporalio_common::protos::temporal::api::workflowservice::v1::{
+    GetWorkflowExecutionHistoryRequest, ListWorkflowExecutionsRequest,
+};
+use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes};
+
+/// Answers of Temporal's front end and of a query that a worker answers.
+const CALL: Duration = Duration::from_secs(10);
+/// An issue waits for AWS to show a new role; the caller asks again with the same id after this.
+const UPDATE: Duration = Duration::from_secs(20);
+/// Longer than Temporal's own long poll, which answers empty after about 20 s.
+const LONG_POLL: Duration = Duration::from_secs(60);
+/// How long a caller waits for a request to be worked out before seeing it as it is.
+const SETTLE: Duration = Duration::from_secs(15);
+
+const REQUESTER: SearchAttributeKey<String> = SearchAttributeKey::keyword(SA_REQUESTER);
+const ENTITLEMENT: SearchAttributeKey<String> = SearchAttributeKey::keyword(SA_ENTITLEMENT);
+const PHASE: SearchAttributeKey<String> = SearchAttributeKey::keyword(SA_PHASE);
+
+/// A call to Temporal that failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestsError {
+    #[error("there is no such access request")]
+    NotFound,
+    #[error("the page token is not one that this service gave")]
+    PageToken,
+    #[error("the order was refused before it was recorded: {0}")]
+    Rejected(String),
+    #[error("Temporal or its workers do not answer while trying to {doing}")]
+    Unavailable {
+        doing: &'static str,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Whether a start made a workflow or found one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Started {
+    New,
+    Existing,
+}
+
+/// Which requests to list.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filter {
+    pub(crate) requester: Option<PrincipalId>,
+    pub(crate) phases: Vec<hallpass_types::Phase>,
+    pub(crate) entitlement: Option<hallpass_types::EntitlementId>,
+    pub(crate) since: Option<jiff::Timestamp>,
+    pub(crate) until: Option<jiff::Timestamp>,
+}
+
+/// The door to Temporal. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Requests {
+    client: Client,
+}
+
+impl Requests {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    fn handle(&self, id: &AccessRequestId) -> WorkflowHandle<Client, AccessRequest> {
+        self.client
+            .get_workflow_handle::<AccessRequest>(workflow_id(id))
+    }
+
+    /// Starts the workflow of a signed request; finding it started already is no error.
+    pub(crate) async fn start(
+        &self,
+        spec: &AccessRequestSpec,
+        envelope: &Envelope,
+    ) -> Result<Started, RequestsError> {
+        let input = json(envelope, "start a request")?;
+        let options = WorkflowStartOptions::new(TASK_QUEUE, workflow_id(&spec.id))
+            .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
+            .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
+            .search_attributes(SearchAttributes::new([
+                REQUESTER.value_set(requester_key(&spec.requester.id)),
+                ENTITLEMENT.value_set(spec.entitlement.to_string()),
+                PHASE.value_set(hallpass_types::Phase::Checking.as_str().to_owned()),
+            ]))
+            .rpc_options(rpc(CALL))
+            .build();
+        match self
+            .client
+            .start_workflow(AccessRequest::run, input, options)
+            .await
+        {
+            Ok(_) => Ok(Started::New),
+            Err(WorkflowStartError::AlreadyStarted { .. }) => Ok(Started::Existing),
+            Err(error) => Err(unavailable("start a request", error)),
+        }
+    }
+
+    /// The request now, after everything sent before.
+    pub(crate) async fn look(
+        &self,
+        id: &AccessRequestId,
+        receipt_for: Option<&RequestId>,
+    ) -> Result<Look, RequestsError> {
+        let input = LookInput {
+            receipt_for: receipt_for.cloned(),
+        };
+        let options = WorkflowQueryOptions::builder()
+            .rpc_options(rpc(CALL))
+            .build();
+        match self
+            .handle(id)
+            .query(AccessRequest::look, input, options)
+            .await
+        {
+            Ok(look) => Ok(look),
+            Err(WorkflowQueryError::NotFound(_)) => Err(RequestsError::NotFound),
+            Err(error) => Err(unavailable("look at a request", error)),
+        }
+    }
+
+    /// Looks until nothing is being worked out, or a bounded time has passed.
+    pub(crate) async fn settle(
+        &self,
+        id: &AccessRequestId,
+        receipt_for: Option<&RequestId>,
+        done: impl Fn(&Look) -> bool,
+    ) -> Result<Look, RequestsError> {
+        let deadline = tokio::time::Instant::now() + SETTLE;
+        let mut pause = Duration::from_millis(5);
+        loop {
+            let look = self.look(id, receipt_for).await?;
+            if done(&look) || tokio::time::Instant::now() >= deadline {
+                return Ok(look);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(400));
+        }
+    }
+
+    /// Sends a signed order by signal: it is durable when this returns, worker or no worker.
+    pub(crate) async fn signal(
+        &self,
+        id: &AccessRequestId,
+        order: &hallpass_evidence::Order,
+        request_id: &RequestId,
+        envelope: &Envelope,
+    ) -> Result<(), RequestsError> {
+        use hallpass_evidence::Order;
+        let payload = RawValue::from_value(
+            &json(envelope, "send an order")?,
+            &PayloadConverter::default(),
+        );
+        let handle = self.handle(id);
+        let options = WorkflowSignalOptions::builder()
+            .request_id(request_id.to_string())
+            .rpc_options(rpc(CALL))
+            .build();
+        let sent = match order {
+            Order::Decide { .. } => handle.signal(AccessRequest::decide, payload, options).await,
+            Order::Withdraw { .. } => {
+                handle
+                    .signal(AccessRequest::withdraw, payload, options)
+                    .await
+            }
+            Order::Return { .. } => {
+                handle
+                    .signal(AccessRequest::give_back, payload, options)
+                    .await
+            }
+            _ => handle.signal(AccessRequest::revoke, payload, options).await,
+        };
+        match sent {
+            Ok(()) => Ok(()),
+            Err(WorkflowInteractionError::NotFound(_)) => Err(RequestsError::NotFound),
+            Err(error) => Err(unavailable("send an order", error)),
+        }
+    }
+
+    /// Orders a session; the same request id answers with the same sealed bytes.
+    pub(crate) async fn issue(
+        &self,
+        id: &AccessRequestId,
+        request_id: &RequestId,
+        envelope: &Envelope,
+    ) -> Result<IssueReply, RequestsError> {
+        let order = json(envelope, "issue credentials")?;
+        let handle = self.handle(id);
+        let update = handle.execute_update(AccessRequest::issue, order, update(request_id));
+        settled("issue credentials", update.await)
+    }
+
+    /// Orders a later end.
+    pub(crate) async fn extend(
+        &self,
+        id: &AccessRequestId,
+        request_id: &RequestId,
+        envelope: &Envelope,
+    ) -> Result<ExtendReply, RequestsError> {
+        let order = json(envelope, "extend a request")?;
+        let handle = self.handle(id);
+        let update = handle.execute_update(AccessRequest::extend, order, update(request_id));
+        settled("extend a request", update.await)
+    }
+
+    /// One page of request ids, newest first, and the next page's token.
+    pub(crate) async fn list(
+        &self,
+        filter: &Filter,
+        page_size: i32,
+        page_token: &[u8],
+    ) -> Result<(Vec<AccessRequestId>, Vec<u8>), RequestsError> {
+        let query = filter.query();
+        let token = match page_token {
+            [] => Vec::new(),
+            // A token belongs to its query: with another filter it would skip or repeat.
+            [digest @ ..] if digest.len() >= 16 => {
+                let (head, rest) = digest.split_at(16);
+                if head != &query_key(&query) {
+                    return Err(RequestsError::PageToken);
+                }
+                rest.to_vec()
+            }
+            _ => return Err(RequestsError::PageToken),
+        };
+        let request = ListWorkflowExecutionsRequest {
+            namespace: self.client.options().namespace.clone(),
+            page_size,
+            next_page_token: token,
+            query: query.clone(),
+        };
+        let mut request = tonic::Request::new(request);
+        request.set_timeout(CALL);
+        let mut service = self.client.connection().workflow_service();
+        let answer = service.list_workflow_executions(request).await;
+        let answer = match answer {
+            Ok(answer) => answer.into_inner(),
+            Err(status)
+                if status.code() == tonic::Code::InvalidArgument && !page_token.is_empty() =>
+            {
+                return Err(RequestsError::PageToken);
+            }
+            Err(status) => return Err(unavailable("list requests", status)),
+        };
+        let ids = answer
+            .executions
+            .iter()
+            .filter_map(|e| access_request_of(&e.execution.as_ref()?.workflow_id))
+            .collect();
+        let next = match answer.next_page_token {
+            token if token.is_empty() => token,
+            token => [query_key(&query).to_vec(), token].concat(),
+        };
+        Ok((ids, next))
+    }
+
+    /// The whole history, and the run it belongs to.
+    pub(crate) async fn history(
+        &self,
+        id: &AccessRequestId,
+    ) -> Result<(History, String), RequestsError> {
+        let handle = self
+            .client
+            .get_workflow_handle::<AccessRequest>(workflow_id(id));
+        let description = match handle.describe(Default::default()).await {
+            Ok(description) => description,
+            Err(WorkflowInteractionError::NotFound(_)) => return Err(RequestsError::NotFound),
+            Err(error) => return Err(unavailable("describe a request", error)),
+        };
+        let run_id = description.run_id().to_owned();
+        let events = handle
+            .fetch_history(Default::default())
+            .try_collect()
+            .await
+            .map_err(|error| unavailable("read a history", error))?;
+        Ok((History { events }, run_id))
+    }
+
+    /// Returns when the history has grown past `position`, which it moves, or when Temporal's long
+    /// poll gives up; `false` once the history is complete.
+    pub(crate) async fn changed(
+        &self,
+        id: &AccessRequestId,
+        position: &mut Vec<u8>,
+    ) -> Result<bool, RequestsError> {
+        let mut request = tonic::Request::new(GetWorkflowExecutionHistoryRequest {
+            namespace: self.client.options().namespace.clone(),
+            execution: Some(WorkflowExecution {
+                workflow_id: workflow_id(id),
+                run_id: String::new(),
+            }),
+            next_page_token: position.clone(),
+            wait_new_event: true,
+            ..Default::default()
+        });
+        request.set_timeout(LONG_POLL);
+        let mut service = self.client.connection().workflow_service();
+        match service.get_workflow_execution_history(request).await {
+            Ok(answer) => {
+                *position = answer.into_inner().next_page_token;
+                Ok(!position.is_empty())
+            }
+            Err(status) if status.code() == tonic::Code::NotFound => Err(RequestsError::NotFound),
+            Err(status) if is_timeout(&status) => Ok(true),
+            Err(status) => Err(unavailable("watch a request", status)),
+        }
+    }
+}
+
+impl Filter {
+    /// As a visibility query. Values are our own words and digests: nothing of a caller's is spliced.
+    fn query(&self) -> String {
+        let mut terms = vec![format!(
+            "WorkflowType = '{}'",
+            names::ACCESS_REQUEST_WORKFLOW
+        )];
+        if let Some(requester) = &self.requester {
+            terms.push(format!("{SA_REQUESTER} = '{}'", requester_key(requester)));
+        }
+        if let Some(entitlement) = &self.entitlement {
+            terms.push(format!("{SA_ENTITLEMENT} = '{entitlement}'"));
+        }
+        if !self.phases.is_empty() {
+            let list: Vec<_> = self.phases.iter().map(|p| format!("'{p}'")).collect();
+            terms.push(format!("{SA_PHASE} IN ({})", list.join(", ")));
+        }
+        if let Some(since) = self.since {
+            terms.push(format!("StartTime >= '{since}'"));
+        }
+        if let Some(until) = self.until {
+            terms.push(format!("StartTime < '{until}'"));
+        }
+        terms.join(" AND ")
+    }
+}
+
+fn query_key(query: &str) -> [u8; 16] {
+    let digest = Sha256Digest::of(query.as_bytes());
+    let mut key = [0; 16];
+    key.copy_from_slice(&digest.as_str().as_bytes()[..16]);
+    key
+}
+
+/// What visibility shows instead of a requester's id, since a codec does not encrypt it.
+fn requester_key(id: &PrincipalId) -> String {
+    Sha256Digest::of(id.to_string().as_bytes()).to_string()
+}
+
+/// A client-side deadline comes back as CANCELLED "Timeout expired", never as DEADLINE_EXCEEDED.
+fn is_timeout(status: &tonic::Status) -> bool {
+    matches!(
+        status.code(),
+        tonic::Code::Cancelled | tonic::Code::DeadlineExceeded
+    )
+}
+
+fn rpc(timeout: Duration) -> RpcOptions {
+    RpcOptions::builder().timeout(timeout).build()
+}
+
+fn update(request_id: &RequestId) -> WorkflowExecuteUpdateOptions {
+    WorkflowExecuteUpdateOptions::builder()
+        .update_id(request_id.to_string())
+        .rpc_options(rpc(UPDATE))
+        .build()
+}
+
+fn settled<T>(
+    doing: &'static str,
+    result: Result<T, WorkflowUpdateError>,
+) -> Result<T, RequestsError> {
+    match result {
+        Ok(reply) => Ok(reply),
+        Err(WorkflowUpdateError::NotFound(_)) => Err(RequestsError::NotFound),
+        Err(WorkflowUpdateError::Failed(failure)) => Err(RequestsError::Rejected(failure.message)),
+        Err(error) => Err(unavailable(doing, error)),
+    }
+}
+
+fn json(envelope: &Envelope, doing: &'static str) -> Result<serde_json::Value, RequestsError> {
+    serde_json::to_value(envelope).map_err(|error| unavailable(doing, error))
+}
+
+fn unavailable(
+    doing: &'static str,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> RequestsError {
+    RequestsError::Unavailable {
+        doing,
+        source: source.into(),
+    }
+}

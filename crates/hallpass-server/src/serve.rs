@@ -1,0 +1,244 @@
+//! Wiring: parse, connect, work, serve, drain.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use hallpass_aws::Aws;
+use hallpass_evidence::Keyring;
+use hallpass_identity::Verifier;
+use temporalio_client::Client;
+use temporalio_common::telemetry::TelemetryOptions;
+use temporalio_sdk::Runtime;
+use temporalio_sdk::runtime::RuntimeOptions;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::api::auth::Door;
+use crate::api::{self, Api};
+use crate::bundle::Bundles;
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::requests::Requests;
+use crate::worker::{self, Bodies, EndBodies, Running};
+use crate::{keys, temporal};
+
+/// How long calls under way may go on after SIGTERM.
+const CALLS_DRAIN: Duration = Duration::from_secs(10);
+
+/// Which parts run in this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Role {
+    /// Everything.
+    #[default]
+    All,
+    /// The gRPC API only.
+    Api,
+    /// Workflows and activities, but not those that end access.
+    Worker,
+    /// The activities that end access only.
+    Ends,
+}
+
+impl Role {
+    fn has(self, part: Role) -> bool {
+        self == Role::All || self == part
+    }
+}
+
+/// Parses everything and opens nothing.
+pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
+    let config = Config::load(path)?;
+    let bundles = Bundles::load(&config.policy.directory)?;
+    let key = keys::load(&config.signing.key_file)?;
+    Verifier::new(config.issuers, reqwest::Client::new(), config.tokens)?;
+    println!("configuration {} is valid", path.display());
+    println!("policy digest {}", bundles.current().digest());
+    println!("signing key   {}", key.public_key().id());
+    Ok(())
+}
+
+/// Serves until SIGTERM or Ctrl-C, then drains.
+pub(crate) async fn serve(
+    config: Config,
+    role: Role,
+    ready_file: Option<PathBuf>,
+) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    };
+    let listener = match role.has(Role::Api) {
+        true => Some(bind(&config).await?),
+        false => None,
+    };
+    run(config, role, listener, stop, |address| {
+        let Some(path) = ready_file else {
+            return Ok(());
+        };
+        let ready = serde_json::json!({
+            "server": address.map(|a| format!("http://{a}")),
+            "pid": std::process::id(),
+        });
+        write_ready(&path, &ready)
+    })
+    .await
+}
+
+pub(crate) async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
+    let address = config.listen.address;
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Whoever waits for the file sees all of it or nothing.
+pub(crate) fn write_ready(path: &Path, ready: &serde_json::Value) -> anyhow::Result<()> {
+    let partial = path.with_extension("partial");
+    std::fs::write(&partial, serde_json::to_vec_pretty(ready)?)?;
+    std::fs::rename(&partial, path)?;
+    Ok(())
+}
+
+/// Runs the parts of `role` until `stop`, then drains them.
+pub(crate) async fn run(
+    config: Config,
+    role: Role,
+    listener: Option<TcpListener>,
+    stop: impl Future<Output = ()>,
+    ready: impl FnOnce(Option<std::net::SocketAddr>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let bundles = Arc::new(Bundles::load(&config.policy.directory)?);
+    let signer = Arc::new(keys::load(&config.signing.key_file)?);
+    let previous = config.signing.previous_public_keys.iter().cloned();
+    let keyring = Keyring::new(previous.chain([signer.public_key()]));
+    let http = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(3))
+        .build()?;
+    let verifier = Verifier::new(config.issuers, http, config.tokens)?;
+    let client = temporal::connect(&config.temporal).await?;
+    let workers = Workers {
+        trust: worker::Trust {
+            keyring,
+            deployment: config.deployment.clone(),
+        },
+        bundles: Arc::clone(&bundles),
+        directory: Arc::new(Directory::new(config.directory)),
+        aws: Aws::new(&config.aws).await?,
+    }
+    .start(role, &client)?;
+    let api = Api {
+        requests: Requests::new(client),
+        bundles: Arc::clone(&bundles),
+        signer,
+        deployment: config.deployment,
+    };
+    let door = Door::new(verifier, config.limits);
+    let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    let (stopping, stopped) = watch::channel(false);
+    let served = listener.map(|listener| {
+        let mut stopped = stopped.clone();
+        let stop = async move {
+            // An error means that the sender is gone, which is a stop as well.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        tokio::spawn(api::serve(
+            api,
+            door,
+            listener,
+            config.listen.reflection,
+            stop,
+        ))
+    });
+    tracing::info!(?role, ?address, policy = %bundles.current().digest(), "hallpassd is up");
+    ready(address)?;
+    let reload = tokio::spawn(reload_on_hangup(bundles, config.policy.directory));
+    let outcome = tokio::select! {
+        () = stop => Ok(()),
+        () = broken(&workers) => Err(anyhow::anyhow!("a worker broke off; see the log")),
+    };
+    reload.abort();
+    tracing::info!("draining");
+    let _ = stopping.send(true);
+    // Calls first: those under way may wait for the workers. Streams would hold the drain for ever.
+    if let Some(mut served) = served
+        && tokio::time::timeout(CALLS_DRAIN, &mut served)
+            .await
+            .is_err()
+    {
+        served.abort();
+    }
+    for worker in workers {
+        tokio::task::spawn_blocking(move || worker.drain()).await??;
+    }
+    tracing::info!("drained");
+    outcome
+}
+
+struct Workers {
+    trust: worker::Trust,
+    bundles: Arc<Bundles>,
+    directory: Arc<Directory>,
+    aws: Aws,
+}
+
+impl Workers {
+    fn start(self, role: Role, client: &Client) -> anyhow::Result<Vec<Running>> {
+        let options = RuntimeOptions::builder()
+            .telemetry_options(TelemetryOptions::builder().build())
+            .build()
+            .map_err(anyhow::Error::msg)?;
+        let runtime = Runtime::from_current_tokio(options)?;
+        let mut running = Vec::new();
+        // Ends first: whatever else fails to start, access is ended.
+        if role.has(Role::Ends) {
+            let bodies = EndBodies {
+                aws: self.aws.clone(),
+            };
+            running.push(worker::start_ends(&runtime, client.clone(), bodies)?);
+        }
+        if role.has(Role::Worker) {
+            let bodies = Bodies {
+                trust: self.trust,
+                bundles: self.bundles,
+                directory: self.directory,
+                aws: self.aws,
+            };
+            running.push(worker::start(&runtime, client.clone(), bodies)?);
+        }
+        Ok(running)
+    }
+}
+
+/// Returns when a worker has stopped by itself.
+async fn broken(workers: &[Running]) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        every.tick().await;
+        if workers.iter().any(Running::has_ended) {
+            return;
+        }
+    }
+}
+
+/// SIGHUP reads the policy folder again; a bundle that does not validate changes nothing.
+async fn reload_on_hangup(bundles: Arc<Bundles>, directory: PathBuf) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        return;
+    };
+    while hangup.recv().await.is_some() {
+        match bundles.reload(&directory) {
+            Ok(bundle) => tracing::info!(policy = %bundle.digest(), "policy was reloaded"),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "policy was not reloaded; the old one stays in force"
+            ),
+        }
+    }
+}

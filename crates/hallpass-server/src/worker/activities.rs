@@ -1,0 +1,401 @@
+//! Bodies of the activities that `hallpass-workflows` declares: thin, idempotent, told what time it is.
+#![expect(
+    dead_code,
+    reason = "the macros make constants of the methods that nobody names"
+)]
+
+use std::error::Error;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hallpass_aws::{AssumeOrder, Aws, AwsError, EndOrder, Order as AwsOrder, Retry};
+use hallpass_evidence::Order;
+use hallpass_policy::{Bundle, RequestFacts, Weighed};
+use hallpass_seal::RecipientPublicKey;
+use hallpass_types::{EndInstant, Grant, ProofOfEnd, SealedCredentials};
+use hallpass_workflows::activities as ports;
+use hallpass_workflows::timeouts::REFUSED;
+use hallpass_workflows::wire::{
+    Admission, AdmitInput, Admitted, EndInput, Evidence, IssueInput, MoveFenceInput,
+    ProvisionInput, WeighInput, Weighing,
+};
+use jiff::{SignedDuration, Timestamp};
+use temporalio_macros::activities;
+use temporalio_sdk::ApplicationFailure;
+use temporalio_sdk::activities::{ActivityContext, ActivityError};
+
+use super::evidence::{Trust, Unproven, Verified};
+use crate::bundle::Bundles;
+use crate::directory::Directory;
+
+/// Clocks of workers and of Temporal may differ by so much.
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(60);
+
+/// What all but the ends need.
+pub(crate) struct Bodies {
+    pub(crate) trust: Trust,
+    pub(crate) bundles: Arc<Bundles>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) aws: Aws,
+}
+
+/// What the ends need: no key, no policy, no directory. Ending asks nobody.
+pub(crate) struct EndBodies {
+    pub(crate) aws: Aws,
+}
+
+#[activities]
+impl Bodies {
+    #[activity(definition = ports::Admit)]
+    pub(crate) async fn admit(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        input: AdmitInput,
+    ) -> Result<Admission, ActivityError> {
+        let started = self
+            .trust
+            .start(&input.start, &input.workflow_id, input.started_at);
+        let (mut spec, start) = match started {
+            Ok(verified) => verified,
+            Err(Unproven { code, why }) => {
+                tracing::warn!(workflow = input.workflow_id, code, "a start was refused");
+                return Ok(refused(code, why));
+            }
+        };
+        let bundle = self.bundles.current();
+        let Some(entitlement) = bundle.entitlement(&spec.entitlement).cloned() else {
+            return Ok(refused(
+                "unknown_entitlement",
+                "there is no such entitlement".to_owned(),
+            ));
+        };
+        match self
+            .directory
+            .recheck(&spec.requester)
+            .await
+            .map_err(retry)?
+        {
+            Some(requester) => spec.requester = requester,
+            None => {
+                let why = "the directory does not know the requester any more".to_owned();
+                return Ok(refused("unknown_requester", why));
+            }
+        }
+        let request = bundle.request(
+            &spec.requester,
+            &entitlement,
+            spec.duration,
+            spec.ticket.as_ref(),
+            input.now,
+        );
+        let facts = RequestFacts {
+            id: &spec.id,
+            requester: &spec.requester,
+            entitlement: &entitlement,
+            duration: spec.duration,
+        };
+        let required = bundle.approvals_required(&facts, input.now);
+        let activate = bundle.activate(&facts, Default::default(), input.now);
+        let settings = bundle.settings();
+        let end = EndInstant::after(input.now, spec.duration);
+        let planned = aws_order(&spec, &entitlement, end)
+            .planned_grant()
+            .map_err(fatal)?;
+        Ok(Admission::Answered(Box::new(Admitted {
+            start,
+            keyring: self.trust.keyring.clone(),
+            deployment: self.trust.deployment.clone(),
+            request,
+            activate,
+            required,
+            planned,
+            approval_window_seconds: settings.approval_window_seconds,
+            max_issues: settings.max_credential_issues,
+            spec,
+            entitlement,
+        })))
+    }
+
+    #[activity(definition = ports::Weigh)]
+    pub(crate) async fn weigh(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        input: WeighInput,
+    ) -> Result<Weighing, ActivityError> {
+        let bundle = self.bundles.current();
+        let verified = self.trust.verify(&input.evidence, &bundle).map_err(fatal)?;
+        let (verified, weighed) = self.count(&bundle, &input.evidence, verified).await?;
+        let duration = verified.duration(input.extended_duration);
+        let entitlement = &input.evidence.entitlement;
+        let facts = RequestFacts {
+            id: &verified.spec.id,
+            requester: &verified.spec.requester,
+            entitlement,
+            duration,
+        };
+        let mut answers = vec![bundle.activate(&facts, weighed.tally, input.now)];
+        if input.extended_duration.is_some() {
+            let ticket = verified.spec.ticket.as_ref();
+            let requester = &verified.spec.requester;
+            answers.push(bundle.request(requester, entitlement, duration, ticket, input.now));
+        }
+        Ok(Weighing {
+            tally: weighed.tally,
+            required: bundle.approvals_required(&facts, input.now),
+            answers,
+            not_counted: weighed.not_counted,
+            denied_by: weighed.denied_by,
+        })
+    }
+
+    #[activity(definition = ports::Provision)]
+    pub(crate) async fn provision(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        input: ProvisionInput,
+    ) -> Result<Grant, ActivityError> {
+        let verified = self.authorize(&input.evidence, input.end).await?;
+        let order = aws_order(&verified.spec, &input.evidence.entitlement, input.end);
+        self.aws.provision(&order).await.map_err(aws_error)
+    }
+
+    #[activity(definition = ports::MoveFence)]
+    pub(crate) async fn move_fence(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        input: MoveFenceInput,
+    ) -> Result<(), ActivityError> {
+        let verified = self.authorize(&input.evidence, input.end).await?;
+        let order = aws_order(&verified.spec, &input.evidence.entitlement, input.end);
+        self.aws
+            .move_fence(&order, &input.grant)
+            .await
+            .map(|_| ())
+            .map_err(aws_error)
+    }
+
+    #[activity(definition = ports::Issue)]
+    pub(crate) async fn issue(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        input: IssueInput,
+    ) -> Result<SealedCredentials, ActivityError> {
+        let verified = self.authorize(&input.evidence, input.end).await?;
+        let spec = &verified.spec;
+        let statement = self.trust.order(&input.order, spec).map_err(fatal)?;
+        let Order::IssueCredentials {
+            recipient_public_key,
+        } = &statement.order
+        else {
+            return Err(fatal(words("it is not an order to issue credentials")));
+        };
+        if statement.actor.id != spec.requester.id {
+            return Err(fatal(words("credentials go to the requester only")));
+        }
+        let key = BASE64.decode(recipient_public_key).map_err(|e| fatal(e))?;
+        let key = RecipientPublicKey::parse(&key).map_err(|e| fatal(e))?;
+        let order = aws_order(spec, &input.evidence.entitlement, input.end);
+        let planned = order.planned_grant().map_err(fatal)?;
+        if planned.role_arn != input.grant.role_arn
+            || planned.session_name != input.grant.session_name
+        {
+            return Err(fatal(words("the grant is not the one that was planned")));
+        }
+        let order = AssumeOrder {
+            order,
+            grant: input.grant,
+            serial: input.serial,
+        };
+        let session = self
+            .aws
+            .assume(&order, Timestamp::now())
+            .await
+            .map_err(aws_error)?;
+        let associated_data = hallpass_seal::associated_data(
+            &spec.id,
+            &spec.requester.id,
+            order.grant.role_arn.as_str(),
+            input.end.timestamp(),
+            input.serial,
+        );
+        let sealed = hallpass_seal::seal(&key, &session.secret, &associated_data).map_err(retry)?;
+        Ok(SealedCredentials {
+            credential: session.facts.sealed_to(key.digest()),
+            suite: sealed.suite.to_owned(),
+            encapsulated_key: BASE64.encode(&sealed.encapsulated_key),
+            ciphertext: BASE64.encode(&sealed.ciphertext),
+            associated_data,
+        })
+    }
+}
+
+#[activities]
+impl EndBodies {
+    #[activity(definition = ports::EndAccess)]
+    pub(crate) async fn end_access(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        input: EndInput,
+    ) -> Result<ProofOfEnd, ActivityError> {
+        let order = end_order(input);
+        self.aws.end(&order, Timestamp::now).await.map_err(|error| {
+            tracing::warn!(
+                access_request = %order.order.request,
+                error = &error as &dyn Error,
+                "access could not be taken back yet"
+            );
+            // Nothing about an end is ever final: also what AWS refuses is tried again.
+            retry(error)
+        })
+    }
+
+    #[activity(definition = ports::Tidy)]
+    pub(crate) async fn tidy(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        input: EndInput,
+    ) -> Result<(), ActivityError> {
+        let EndOrder { order, grant, .. } = end_order(input);
+        self.aws
+            .tidy(&order, &grant, Timestamp::now())
+            .await
+            .map_err(retry)
+    }
+}
+
+impl Bodies {
+    /// Counts decisions as the directory and policy see their makers now.
+    async fn count(
+        &self,
+        bundle: &Bundle,
+        evidence: &Evidence,
+        mut verified: Verified,
+    ) -> Result<(Verified, Weighed), ActivityError> {
+        let gone = |who: &str| {
+            fatal(words(&format!(
+                "the directory does not know {who} any more"
+            )))
+        };
+        let requester = &verified.spec.requester;
+        verified.spec.requester = self
+            .directory
+            .recheck(requester)
+            .await
+            .map_err(retry)?
+            .ok_or_else(|| gone("the requester"))?;
+        let mut people = Vec::new();
+        for decision in &verified.decisions {
+            // Somebody who left does not count; the others go on.
+            if let Some(person) = self
+                .directory
+                .recheck(&decision.approver)
+                .await
+                .map_err(retry)?
+            {
+                people.push((person, decision.verdict, decision.signed_at));
+            }
+        }
+        let facts = RequestFacts {
+            id: &verified.spec.id,
+            requester: &verified.spec.requester,
+            entitlement: &evidence.entitlement,
+            duration: verified.duration(None),
+        };
+        let weighed = bundle.tally(&facts, people.iter().map(|(p, v, at)| (p, *v, *at)));
+        Ok((verified, weighed))
+    }
+
+    /// Whoever gives access asks the activate gate again, over evidence verified here.
+    async fn authorize(
+        &self,
+        evidence: &Evidence,
+        end: EndInstant,
+    ) -> Result<Verified, ActivityError> {
+        let bundle = self.bundles.current();
+        let verified = self.trust.verify(evidence, &bundle).map_err(fatal)?;
+        let (verified, weighed) = self.count(&bundle, evidence, verified).await?;
+        let facts = RequestFacts {
+            id: &verified.spec.id,
+            requester: &verified.spec.requester,
+            entitlement: &evidence.entitlement,
+            duration: verified.duration(None),
+        };
+        let now = Timestamp::now();
+        let answer = bundle.activate(&facts, weighed.tally, now);
+        if weighed.denied_by.is_some() || !answer.allows() {
+            return Err(fatal(words(&answer.explain())));
+        }
+        let left = end.timestamp().duration_since(now);
+        if left > verified.longest + CLOCK_SKEW {
+            return Err(fatal(words("the end is later than what was asked for")));
+        }
+        Ok(verified)
+    }
+}
+
+fn aws_order(
+    spec: &hallpass_types::AccessRequestSpec,
+    entitlement: &hallpass_types::Entitlement,
+    end: EndInstant,
+) -> AwsOrder {
+    AwsOrder {
+        request: spec.id.clone(),
+        requester: spec.requester.id.clone(),
+        entitlement: entitlement.clone(),
+        end,
+    }
+}
+
+fn end_order(input: EndInput) -> EndOrder {
+    EndOrder {
+        order: aws_order(&input.spec, &input.entitlement, input.end),
+        grant: input.grant,
+        cause: input.cause,
+    }
+}
+
+fn refused(code: &str, why: String) -> Admission {
+    Admission::Refused {
+        code: code.to_owned(),
+        why,
+    }
+}
+
+fn words(why: &str) -> Box<dyn Error + Send + Sync> {
+    why.into()
+}
+
+/// The whole chain of an error in one line: Temporal keeps only the outermost message.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}
+
+/// Tried again by the workflow's retry policy.
+fn retry(error: impl Into<Box<dyn Error + Send + Sync>>) -> ActivityError {
+    let error = error.into();
+    anyhow::anyhow!(chain(error.as_ref())).into()
+}
+
+/// Not tried again: the same call would get the same answer.
+fn fatal(error: impl Into<Box<dyn Error + Send + Sync>>) -> ActivityError {
+    let error = error.into();
+    ApplicationFailure::builder(anyhow::anyhow!(chain(error.as_ref())))
+        .type_name(REFUSED.to_owned())
+        .non_retryable(true)
+        .build()
+        .into()
+}
+
+fn aws_error(error: AwsError) -> ActivityError {
+    match error.retry() {
+        Retry::Backoff => retry(error),
+        Retry::Never => fatal(error),
+    }
+}

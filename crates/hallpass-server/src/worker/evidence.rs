@@ -1,0 +1,186 @@
+//! What an activity believes: signed statements that it verified itself, and the catalogue.
+//!
+//! A workflow's inputs come from Temporal, which is not trusted to vouch for people. Whoever gives
+//! access therefore verifies the request, every decision and every extension again.
+
+use hallpass_evidence::{Envelope, Keyring, Order, Statement};
+use hallpass_policy::Bundle;
+use hallpass_types::{
+    AccessRequestId, AccessRequestSpec, Entitlement, GrantDuration, Principal, Sha256Digest,
+    Verdict,
+};
+use hallpass_workflows::names::workflow_id;
+use hallpass_workflows::wire::Evidence;
+use jiff::{SignedDuration, Timestamp};
+
+/// How old a signed request may be when its workflow starts: a recorded one starts nothing later.
+const START_FRESHNESS: SignedDuration = SignedDuration::from_mins(10);
+
+/// Evidence that does not hold: never tried again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub(crate) struct Unproven {
+    pub(crate) code: &'static str,
+    pub(crate) why: String,
+}
+
+fn unproven(code: &'static str, why: impl Into<String>) -> Unproven {
+    Unproven {
+        code,
+        why: why.into(),
+    }
+}
+
+/// Who signed what counts.
+#[derive(Clone, Debug)]
+pub(crate) struct Trust {
+    pub(crate) keyring: Keyring,
+    pub(crate) deployment: String,
+}
+
+/// A decision that somebody really made about this request.
+pub(crate) struct SignedDecision {
+    pub(crate) approver: Principal,
+    pub(crate) verdict: Verdict,
+    pub(crate) signed_at: Timestamp,
+}
+
+/// Evidence that was verified here and now.
+pub(crate) struct Verified {
+    pub(crate) spec: AccessRequestSpec,
+    pub(crate) decisions: Vec<SignedDecision>,
+    /// Duration of the request and of the extensions allowed since.
+    pub(crate) longest: SignedDuration,
+}
+
+impl Trust {
+    fn statement(&self, envelope: &Envelope) -> Result<Statement, Unproven> {
+        envelope
+            .verify(&self.keyring, &self.deployment)
+            .map_err(|e| unproven(e.code(), e.to_string()))
+    }
+
+    /// The request in a start payload that may come from anybody.
+    pub(crate) fn start(
+        &self,
+        payload: &serde_json::Value,
+        in_workflow: &str,
+        started_at: Timestamp,
+    ) -> Result<(AccessRequestSpec, Envelope), Unproven> {
+        let envelope: Envelope = serde_json::from_value(payload.clone())
+            .map_err(|_| unproven("malformed", "it is not a signed hallpass statement"))?;
+        let spec = self.request(&envelope)?;
+        if workflow_id(&spec.id) != in_workflow {
+            return Err(unproven(
+                "other_request",
+                "it was signed for another workflow",
+            ));
+        }
+        let age = started_at.duration_since(self.statement(&envelope)?.signed_at);
+        if age.abs() > START_FRESHNESS {
+            return Err(unproven(
+                "stale",
+                "it was signed too long before the workflow started",
+            ));
+        }
+        Ok((spec, envelope))
+    }
+
+    fn request(&self, envelope: &Envelope) -> Result<AccessRequestSpec, Unproven> {
+        let statement = self.statement(envelope)?;
+        let Order::RequestAccess { spec } = statement.order else {
+            return Err(unproven("other_door", "it is not a request for access"));
+        };
+        let derived = AccessRequestId::derive(&spec.requester.id, &spec.request_id);
+        let whole = spec.id == derived
+            && statement.access_request == spec.id
+            && statement.request_id == spec.request_id
+            && statement.request_digest == spec.body_digest()
+            && statement.actor.id == spec.requester.id;
+        if whole {
+            Ok(*spec)
+        } else {
+            Err(unproven("malformed", "its parts contradict each other"))
+        }
+    }
+
+    /// An order about `spec` that `envelope` holds.
+    pub(crate) fn order(
+        &self,
+        envelope: &Envelope,
+        spec: &AccessRequestSpec,
+    ) -> Result<Statement, Unproven> {
+        let statement = self.statement(envelope)?;
+        let digest: Sha256Digest = spec.body_digest();
+        if statement.access_request == spec.id && statement.request_digest == digest {
+            Ok(statement)
+        } else {
+            Err(unproven(
+                "other_request",
+                "it was signed for another request",
+            ))
+        }
+    }
+
+    /// Verifies all of `evidence` and that the catalogue still says what was admitted.
+    pub(crate) fn verify(
+        &self,
+        evidence: &Evidence,
+        bundle: &Bundle,
+    ) -> Result<Verified, Unproven> {
+        let spec = self.request(&evidence.start)?;
+        let current = bundle.entitlement(&spec.entitlement).ok_or_else(|| {
+            unproven(
+                "entitlement_gone",
+                "the entitlement does not exist any more",
+            )
+        })?;
+        if opens(current) != opens(&evidence.entitlement) {
+            return Err(unproven(
+                "entitlement_changed",
+                "the entitlement has changed since the request was admitted; ask again",
+            ));
+        }
+        let mut decisions = Vec::new();
+        for envelope in &evidence.decisions {
+            let statement = self.order(envelope, &spec)?;
+            let Order::Decide { verdict, .. } = statement.order else {
+                return Err(unproven("other_door", "a decision that is none"));
+            };
+            decisions.push(SignedDecision {
+                approver: statement.actor,
+                verdict,
+                signed_at: statement.signed_at,
+            });
+        }
+        let mut longest = seconds(spec.duration.as_seconds());
+        for envelope in &evidence.extensions {
+            match self.order(envelope, &spec)?.order {
+                Order::Extend { by_seconds, .. } => longest += seconds(by_seconds),
+                _ => return Err(unproven("other_door", "an extension that is none")),
+            }
+        }
+        Ok(Verified {
+            spec,
+            decisions,
+            longest,
+        })
+    }
+}
+
+impl Verified {
+    /// The whole grant's duration as gates see it.
+    pub(crate) fn duration(&self, asked: Option<GrantDuration>) -> GrantDuration {
+        let extended = GrantDuration::from_seconds(self.longest.as_secs());
+        asked.or(extended.ok()).unwrap_or(self.spec.duration)
+    }
+}
+
+/// What decides which access is opened; titles and owners may change meanwhile.
+fn opens(e: &Entitlement) -> impl PartialEq + '_ {
+    (&e.account, &e.access, &e.region, &e.external_id, &e.tags)
+}
+
+fn seconds(n: u32) -> SignedDuration {
+    SignedDuration::from_secs(i64::from(n))
+}

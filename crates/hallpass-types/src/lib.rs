@@ -1,0 +1,28 @@
+//! The nouns of hallpass and its transition table.
+//!
+//! This crate may not know: clocks, randomness, I/O, async, protobuf, Temporal, Cedar or any AWS SDK.
+//! Instants, ids and keys are parameters; everything is parsed once, at the edge, and carried as a type.
+
+pub mod aws;
+pub mod decision;
+pub mod entitlement;
+pub mod grant;
+pub mod id;
+pub mod machine;
+pub mod principal;
+pub mod request;
+pub mod snapshot;
+pub mod text;
+pub mod window;
+
+pub use aws::{AwsAccountId, PolicyArn, RoleArn};
+pub use decision::{ApprovalTally, Capacity, PolicyAnswer, PolicyOutcome, Verdict};
+pub use entitlement::{AccessMode, Entitlement, Probe, Risk};
+pub use grant::{Credential, DeniedCall, Grant, ProofOfEnd, ReadBack, SealedCredentials};
+pub use id::{AccessRequestId, EntitlementId, ParseIdError, RequestId, Sha256Digest};
+pub use machine::{DeniedBy, EndCause, Event, IllegalTransition, Leftover, Phase, State};
+pub use principal::{AuthFacts, Principal, PrincipalId, PrincipalKind};
+pub use request::AccessRequestSpec;
+pub use snapshot::{ApprovalsNeeded, Receipt, RecordedDecision, Refusal, RequestSnapshot};
+pub use text::{Reason, Ticket};
+pub use window::{EndInstant, GrantDuration, InvalidDuration};

@@ -1,0 +1,82 @@
+//! The workspace's own tasks: `cargo xtask --help` lists them. Never shipped.
+
+mod command;
+mod node;
+mod progress;
+mod proto;
+mod readme;
+mod setup;
+mod stages;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tasks of the hallpass workspace.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    disable_help_subcommand = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install the pinned tools that builds and tests lean on (Temporal, ministack, buf).
+    ///
+    /// Everything goes under `.tools` (or HALLPASS_TOOLS_DIR); a second run changes nothing.
+    Setup,
+    /// Check the rules that no compiler knows: who may depend on whom, sizes, forgotten markers.
+    Tidy,
+    /// Run everything that must pass before a change lands, as CI does.
+    ///
+    /// All stages run even when one fails; a table at the end names those that failed.
+    Test(stages::Options),
+    /// Write `proto/hallpass.binpb`, the image that later changes may not break.
+    ProtoImage,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Setup => setup::run(),
+        Task::Tidy => tidy::run(),
+        Task::Test(options) => stages::run(&options),
+        Task::ProtoImage => proto::write_image(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn only_and_skip_take_known_stages() {
+        let parse = |arguments: &[&str]| {
+            Arguments::try_parse_from(["xtask", "test"].iter().chain(arguments)).is_ok()
+        };
+        assert!(parse(&["--only", "fmt", "--only", "tidy"]));
+        assert!(parse(&["--skip", "docs"]));
+        assert!(!parse(&["--only", "no-such-stage"]));
+        assert!(!parse(&["--only", "fmt", "--skip", "tidy"]));
+    }
+}

@@ -1,0 +1,186 @@
+//! While access is open: making the role, waiting for the end, moving it.
+
+use hallpass_evidence::{Envelope, Order, Statement};
+use hallpass_types::machine::{EndCause, Event, Phase, State};
+use hallpass_types::{EndInstant, GrantDuration, PolicyAnswer};
+use jiff::Timestamp;
+use temporalio_workflow::{
+    CancellableFuture as _, WorkflowCancellationToken, WorkflowContext, WorkflowResult, select,
+};
+
+use super::{AccessRequest, detached, detached_timer, explain, time};
+use crate::activities::Ports;
+use crate::timeouts::{deciding, giving, making};
+use crate::wire::{Admitted, MoveFenceInput, ProvisionInput, WeighInput};
+
+impl AccessRequest {
+    /// Makes the role, in create mode. What undoes it, `take_back`, runs whatever comes of it.
+    pub(super) async fn provision(
+        ctx: &WorkflowContext<Self>,
+        admitted: &Admitted,
+    ) -> WorkflowResult<()> {
+        if !admitted.planned.created {
+            ctx.state_mut(|s| s.core.grant_made(admitted.planned.clone()));
+            return Self::apply(ctx, Event::Provisioned);
+        }
+        Self::publish(ctx);
+        let now = time(ctx);
+        let facts = ctx.state(|s| s.core.evidence().zip(s.core.state().end()));
+        let Some((evidence, end)) = facts else {
+            return Ok(());
+        };
+        let scope = WorkflowCancellationToken::new();
+        let input = ProvisionInput { evidence, end };
+        let options = making(giving(end, now, scope.clone()));
+        let made = ctx.execute_activity(Ports::provision, input, options);
+        let ordered = ctx.wait_condition_with_options(|s| s.core.end_order().is_some(), detached());
+        futures::pin_mut!(made, ordered);
+        let made = select! {
+            made = made => made,
+            _ = ordered => {
+                // Wait for the attempt under way, so that nothing is made after it was taken back.
+                scope.cancel();
+                made.await
+            }
+        };
+        match made {
+            Ok(grant) => {
+                ctx.state_mut(|s| s.core.grant_made(grant));
+                Self::apply(ctx, Event::Provisioned)
+            }
+            Err(_) if ctx.state(|s| s.core.end_order().is_some()) => Ok(()),
+            Err(error) => {
+                let (_, why) = explain(&error);
+                ctx.state_mut(|s| s.core.note(format!("It could not be provisioned: {why}")));
+                Self::apply(ctx, Event::ProvisioningFailed { at: time(ctx) })
+            }
+        }
+    }
+
+    /// Waits for the end instant, which an extension may move, or for an order to end earlier.
+    pub(super) async fn stay_active(ctx: &WorkflowContext<Self>) -> WorkflowResult<()> {
+        loop {
+            if let Some((cause, at)) = ctx.state(|s| s.core.end_order().map(|o| (o.cause, o.at))) {
+                return Self::apply(ctx, Event::EndOrdered { cause, at });
+            }
+            let State::Active { end } = ctx.state(|s| s.core.state().clone()) else {
+                return Ok(());
+            };
+            let now = time(ctx);
+            if end.has_come(now) {
+                let event = Event::EndOrdered {
+                    cause: EndCause::Expired,
+                    at: end.timestamp(),
+                };
+                return Self::apply(ctx, event);
+            }
+            Self::publish(ctx);
+            let timer = ctx.timer(detached_timer(end.remaining(now), "end of access"));
+            let changed = ctx.wait_condition_with_options(
+                move |s| s.core.end_order().is_some() || s.core.state().end() != Some(end),
+                detached(),
+            );
+            let cancelled = ctx.cancelled();
+            futures::pin_mut!(timer, changed, cancelled);
+            let was_cancelled = select! {
+                _ = changed => false,
+                _ = cancelled => true,
+                _ = timer => false,
+            };
+            timer.cancel();
+            if was_cancelled {
+                let words = "Ended early: the workflow was cancelled in Temporal.";
+                ctx.state_mut(|s| s.core.note(words.to_owned()));
+                let at = time(ctx);
+                return Self::apply(
+                    ctx,
+                    Event::EndOrdered {
+                        cause: EndCause::Revoked,
+                        at,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Asks the gates about the longer grant, moves the fence, then the end.
+    pub(super) async fn carry_out_extension(
+        ctx: &WorkflowContext<Self>,
+        statement: &Statement,
+        order: Envelope,
+    ) -> Result<EndInstant, (&'static str, String)> {
+        let Order::Extend { by_seconds, .. } = statement.order else {
+            return Err(("other_door", "it is not an order to extend".to_owned()));
+        };
+        let gone = || ("state", "access is ending".to_owned());
+        let (start, end) = ctx
+            .state(|s| s.core.activated_at().zip(s.core.state().end()))
+            .ok_or_else(gone)?;
+        let (later, total) = lengthened(start, end, by_seconds)?;
+        let evidence = ctx.state(|s| s.core.evidence()).ok_or_else(gone)?;
+        let input = WeighInput {
+            evidence: evidence.clone(),
+            extended_duration: Some(total),
+            now: time(ctx),
+        };
+        let weighing = ctx
+            .execute_activity(Ports::weigh, input, deciding())
+            .await
+            .map_err(|e| explain(&e))?;
+        if !weighing.allows() {
+            let shut = weighing
+                .answers
+                .iter()
+                .filter(|a| !a.allows())
+                .map(PolicyAnswer::explain);
+            return Err(("policy_denied", shut.collect::<Vec<_>>().join(" ")));
+        }
+        let grant = ctx.state(|s| s.core.grant().cloned());
+        if let Some(grant) = grant.filter(|g| g.created) {
+            let mut evidence = evidence;
+            evidence.extensions.push(order.clone());
+            let options = making(giving(end, time(ctx), WorkflowCancellationToken::new()));
+            ctx.execute_activity(
+                Ports::move_fence,
+                MoveFenceInput {
+                    evidence,
+                    grant,
+                    end: later,
+                },
+                options,
+            )
+            .await
+            .map_err(|e| explain(&e))?;
+        }
+        let still = |s: &Self| {
+            s.core.state().phase() == Phase::Active
+                && s.core.end_order().is_none()
+                && s.core.state().end() == Some(end)
+        };
+        if !ctx.state(still) {
+            return Err(gone());
+        }
+        let now = time(ctx);
+        ctx.state_mut(|s| {
+            s.core.extended(order);
+            s.core.apply(Event::Extended { end: later }, now)
+        })
+        .map_err(|e| ("state", e.to_string()))?;
+        Ok(later)
+    }
+}
+
+/// The later end, and how long the grant is then in all.
+fn lengthened(
+    start: Timestamp,
+    end: EndInstant,
+    by_seconds: u32,
+) -> Result<(EndInstant, GrantDuration), (&'static str, String)> {
+    let by = jiff::SignedDuration::from_secs(i64::from(by_seconds));
+    let later = end.timestamp().saturating_add(by).unwrap_or(Timestamp::MAX);
+    // Rounded up: the end was cut to the second when it was fixed.
+    let total = (later.duration_since(start).as_millis() + 999).div_euclid(1000);
+    let total = GrantDuration::from_seconds(i64::try_from(total).unwrap_or(i64::MAX))
+        .map_err(|e| ("too_long", format!("the whole grant {e}")))?;
+    Ok((EndInstant::from(later), total))
+}

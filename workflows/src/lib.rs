@@ -1,0 +1,19 @@
+//! The durable life of an access request, as deterministic Temporal workflow code.
+//!
+//! ```text
+//! admit ─► wait for signed decisions ─► provision ─► active ─► end, cut, prove ─► over
+//!   │            │  (timer: lapse)          │           │  (timer: the end)
+//!   └ denied     └ denied, withdrawn        └ failed    └ issue, extend (updates)
+//! ```
+//!
+//! This crate may not know: clocks, randomness, I/O, runtimes, HTTP, gRPC, AWS, Cedar or tokens.
+//! Activities are declared here and implemented in the worker. Every name is wire format.
+
+pub mod access_request;
+pub mod activities;
+pub mod core;
+pub mod names;
+pub mod timeouts;
+pub mod wire;
+
+pub use access_request::AccessRequest;

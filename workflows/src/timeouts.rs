@@ -1,0 +1,82 @@
+//! Every timeout and retry of the workflow, in one table, each with its why.
+
+use std::time::Duration;
+
+use hallpass_types::EndInstant;
+use jiff::Timestamp;
+use temporalio_workflow::{
+    ActivityCancellationType, ActivityCloseTimeouts, ActivityOptions, RetryPolicy,
+    WorkflowCancellationToken,
+};
+
+use crate::names::ENDS_TASK_QUEUE;
+
+/// Failure type of an activity that must not be tried again.
+pub const REFUSED: &str = "Refused";
+
+/// How long after the end a deny on a shared role is lifted: clocks may differ by a minute, and a
+/// deny that is lifted too early would give a cut session its last seconds back.
+pub const TIDY_AFTER: Duration = Duration::from_secs(75);
+
+/// One attempt of anything that talks to the directory, the policy engine or AWS.
+const ATTEMPT: Duration = Duration::from_secs(30);
+
+fn patient(initial: Duration, max: Duration) -> RetryPolicy {
+    RetryPolicy::builder()
+        .initial_interval(initial)
+        .backoff_coefficient(2.0)
+        .maximum_interval(max)
+        .maximum_attempts(0)
+        .non_retryable_error_types([REFUSED])
+        .build()
+}
+
+/// Checks and weighing: tried until the directory and policy answer; they never pass by default.
+pub fn deciding() -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(ATTEMPT)
+        .retry_policy(patient(Duration::from_secs(1), Duration::from_secs(10)))
+        .cancellation_token(WorkflowCancellationToken::new())
+        .build()
+}
+
+/// Giving: tried until the end at the most, since nothing given later would be of use.
+pub fn giving(
+    end: EndInstant,
+    now: Timestamp,
+    scope: WorkflowCancellationToken,
+) -> ActivityOptions {
+    ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
+        start_to_close: ATTEMPT,
+        schedule_to_close: end.remaining(now).max(Duration::from_secs(1)),
+    })
+    // A new role is refused for some seconds: IAM is eventually consistent.
+    .retry_policy(patient(Duration::from_secs(1), Duration::from_secs(5)))
+    .cancellation_token(scope)
+    .build()
+}
+
+/// Making or changing a role: when told to stop, the attempt under way is waited for, so that
+/// nothing is made behind the back of what takes it back.
+pub fn making(mut options: ActivityOptions) -> ActivityOptions {
+    options.cancellation_type = ActivityCancellationType::WaitCancellationCompleted;
+    options
+}
+
+/// Ending: its own queue and, whatever happens to the workflow, never cancelled. The first round
+/// takes about a minute, then the request is Stuck and a round takes about an hour; rounds have no
+/// end. Attempts inside a round cost no history.
+pub fn ending(round: u32) -> ActivityOptions {
+    let attempts = if round == 0 { 7 } else { 64 };
+    ActivityOptions::with_start_to_close_timeout(ATTEMPT)
+        .task_queue(ENDS_TASK_QUEUE.to_owned())
+        .retry_policy(
+            RetryPolicy::builder()
+                .initial_interval(Duration::from_secs(1))
+                .backoff_coefficient(2.0)
+                .maximum_interval(Duration::from_secs(60))
+                .maximum_attempts(attempts)
+                .build(),
+        )
+        .cancellation_token(WorkflowCancellationToken::new())
+        .build()
+}

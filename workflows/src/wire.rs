@@ -1,0 +1,211 @@
+//! Payloads of activities, updates and queries: what histories hold. Nothing here is secret.
+
+use hallpass_evidence::{Envelope, Keyring};
+use hallpass_types::snapshot::Receipt;
+use hallpass_types::{
+    AccessRequestSpec, ApprovalTally, EndCause, EndInstant, Entitlement, Grant, GrantDuration,
+    PolicyAnswer, PrincipalId, Refusal, RequestSnapshot, SealedCredentials,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What the admit activity is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdmitInput {
+    /// The start payload as it came: not trusted.
+    pub start: serde_json::Value,
+    /// The workflow's id, which must be that of the request.
+    pub workflow_id: String,
+    /// When Temporal started the workflow: the order to start must be fresh then.
+    pub started_at: Timestamp,
+    /// The workflow's time.
+    pub now: Timestamp,
+}
+
+/// What the admit activity answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "admission", rename_all = "snake_case")]
+pub enum Admission {
+    /// The start does not carry a good signature: somebody went behind the service's back.
+    Refused {
+        /// Stable code.
+        code: String,
+        /// Why, for people.
+        why: String,
+    },
+    /// Signed by the service; the gates have answered.
+    Answered(Box<Admitted>),
+}
+
+/// A verified request and the gates' first answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admitted {
+    /// What was asked, out of the verified envelope, with the directory's view of the requester.
+    pub spec: AccessRequestSpec,
+    /// The envelope, for activities that verify it again.
+    pub start: Envelope,
+    /// Keys that count for this request's orders.
+    pub keyring: Keyring,
+    /// The deployment that orders must be signed for.
+    pub deployment: String,
+    /// The entitlement now.
+    pub entitlement: Entitlement,
+    /// The request gate's answer.
+    pub request: PolicyAnswer,
+    /// The activate gate's answer with no approvals.
+    pub activate: PolicyAnswer,
+    /// The smallest tally that opens the activate gate; `None` when none does.
+    pub required: Option<ApprovalTally>,
+    /// The grant as it will be: names are fixed before anything is made.
+    pub planned: Grant,
+    /// How long people may take.
+    pub approval_window_seconds: u32,
+    /// How many sessions one grant may issue.
+    pub max_issues: u32,
+}
+
+/// The signed facts that later activities verify again for themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The signed request.
+    pub start: Envelope,
+    /// The signed decisions.
+    pub decisions: Vec<Envelope>,
+    /// The signed extensions that were allowed.
+    pub extensions: Vec<Envelope>,
+    /// The entitlement as admitted.
+    pub entitlement: Entitlement,
+}
+
+/// What the weigh activity is asked: do these decisions open the activate gate?
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeighInput {
+    /// The facts.
+    pub evidence: Evidence,
+    /// Counted from activation, where an extension asks for more than the request.
+    pub extended_duration: Option<GrantDuration>,
+    /// The workflow's time.
+    pub now: Timestamp,
+}
+
+/// What the weigh activity answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Weighing {
+    /// What counts.
+    pub tally: ApprovalTally,
+    /// The smallest tally that opens the gate now.
+    pub required: Option<ApprovalTally>,
+    /// The activate gate's answer with this tally; for an extension also the request gate's.
+    pub answers: Vec<PolicyAnswer>,
+    /// Approvers who do not count, with why.
+    pub not_counted: Vec<(PrincipalId, PolicyAnswer)>,
+    /// A permitted approver who said no.
+    pub denied_by: Option<PrincipalId>,
+}
+
+impl Weighing {
+    /// Whether every gate is open.
+    pub fn allows(&self) -> bool {
+        self.denied_by.is_none() && self.answers.iter().all(PolicyAnswer::allows)
+    }
+}
+
+/// What provisioning needs. The end is fixed before the first IAM call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvisionInput {
+    /// The facts.
+    pub evidence: Evidence,
+    /// The end.
+    pub end: EndInstant,
+}
+
+/// What moving the fence of a created role needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveFenceInput {
+    /// The facts, the new extension among them.
+    pub evidence: Evidence,
+    /// The grant.
+    pub grant: Grant,
+    /// The new end.
+    pub end: EndInstant,
+}
+
+/// What issuing a session needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssueInput {
+    /// The facts.
+    pub evidence: Evidence,
+    /// The signed order to issue.
+    pub order: Envelope,
+    /// The grant.
+    pub grant: Grant,
+    /// The end that the session's policy must carry.
+    pub end: EndInstant,
+    /// Counts issues of this grant, from 1.
+    pub serial: u32,
+}
+
+/// What ending access needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndInput {
+    /// What was asked.
+    pub spec: AccessRequestSpec,
+    /// The entitlement as admitted.
+    pub entitlement: Entitlement,
+    /// The grant as made, or as planned where provisioning failed half-way.
+    pub grant: Grant,
+    /// The end that the fence holds.
+    pub end: EndInstant,
+    /// Why it ends.
+    pub cause: EndCause,
+}
+
+/// What an update answers: refusals are answers, so that the history shows them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reply", content = "value", rename_all = "snake_case")]
+pub enum Reply<T> {
+    /// Done.
+    Done(T),
+    /// Not done, and why.
+    Refused(Refusal),
+}
+
+/// The answer to an issue order.
+pub type IssueReply = Reply<SealedCredentials>;
+/// The answer to an extension order: the new end.
+pub type ExtendReply = Reply<EndInstant>;
+
+/// What the look query is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookInput {
+    /// Also tell what became of this order.
+    pub receipt_for: Option<hallpass_types::RequestId>,
+}
+
+/// What the look query answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// The request; `None` before it is admitted.
+    pub snapshot: Option<Box<RequestSnapshot>>,
+    /// Why the start was refused, if it was.
+    pub refused_start: Option<String>,
+    /// Digest of the request's body, for idempotent creation.
+    pub body_digest: Option<hallpass_types::Sha256Digest>,
+    /// What became of the order asked for.
+    pub receipt: Option<Receipt>,
+    /// Whether something is being worked out right now, so that looking again soon may show more.
+    pub busy: bool,
+}
+
+/// How the workflow ended: its result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The final state.
+    pub state: hallpass_types::State,
+    /// Decisions counted.
+    pub decisions: u32,
+    /// Sessions issued.
+    pub issued: u32,
+    /// Messages refused.
+    pub refused: u64,
+}
