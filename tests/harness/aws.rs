@@ -1,0 +1,115 @@
+//! What the emulator says: may this session read, is that role still there?
+
+use hallpass_aws::{SignedHttp, SignedRequest};
+use hallpass_seal::SecretCredentials;
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+/// The emulator, as an onlooker sees it.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    http: SignedHttp,
+    region: String,
+}
+
+/// What came of reading a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// It answered.
+    Allowed,
+    /// It refused, with this code.
+    Refused(String),
+}
+
+impl Aws {
+    /// The emulator at `endpoint`.
+    ///
+    /// # Panics
+    /// When that is no URL.
+    pub fn at(endpoint: &str, region: &str) -> Self {
+        crate::init();
+        let endpoint = endpoint.parse().expect("an emulator's address");
+        let http = SignedHttp::new(Some(endpoint)).expect("an HTTP client");
+        Self {
+            http,
+            region: region.to_owned(),
+        }
+    }
+
+    /// Lists a bucket: a real call that the sample entitlements allow.
+    ///
+    /// # Panics
+    /// When the emulator does not answer.
+    pub async fn read(&self, session: &SecretCredentials, bucket: &str) -> Reading {
+        let path = format!("/{bucket}?list-type=2&max-keys=1");
+        let request = SignedRequest::get("s3", &self.region, &path);
+        let answer = self
+            .http
+            .send(session, request)
+            .await
+            .expect("the emulator answers");
+        match answer.code {
+            None => Reading::Allowed,
+            Some(code) => Reading::Refused(code),
+        }
+    }
+
+    /// Whether a role exists, asked as the account's root.
+    ///
+    /// # Panics
+    /// When the emulator does not answer.
+    pub async fn role_exists(&self, account: &str, role_name: &str) -> bool {
+        let answer = self
+            .iam(account, &format!("Action=GetRole&RoleName={role_name}"))
+            .await;
+        answer.contains("<RoleId>")
+    }
+
+    /// Names of the inline policies of a role, as IAM's XML lists them.
+    ///
+    /// # Panics
+    /// When the emulator does not answer.
+    pub async fn role_policies(&self, account: &str, role_name: &str) -> Vec<String> {
+        let query = format!("Action=ListRolePolicies&RoleName={role_name}");
+        let answer = self.iam(account, &query).await;
+        members(&answer, "member")
+    }
+
+    /// Names of the roles whose name begins with `prefix`.
+    ///
+    /// # Panics
+    /// When the emulator does not answer.
+    pub async fn roles(&self, account: &str, prefix: &str) -> Vec<String> {
+        let answer = self.iam(account, "Action=ListRoles").await;
+        members(&answer, "RoleName")
+            .into_iter()
+            .filter(|r| r.starts_with(prefix))
+            .collect()
+    }
+
+    async fn iam(&self, account: &str, query: &str) -> String {
+        // The emulator takes an account number as the key of that account's root.
+        let root = SecretCredentials::new(
+            account.to_owned(),
+            Zeroizing::new(hallpass_standins::ROOT_SECRET_ACCESS_KEY.to_owned()),
+            Zeroizing::new(String::new()),
+            Timestamp::MAX,
+        );
+        let path = format!("/?{query}&Version=2010-05-08");
+        let request = SignedRequest::get("iam", &self.region, &path);
+        let answer = self
+            .http
+            .send(&root, request)
+            .await
+            .expect("the emulator answers");
+        String::from_utf8_lossy(&answer.body).into_owned()
+    }
+}
+
+fn members(xml: &str, tag: &str) -> Vec<String> {
+    let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
+    xml.split(&open)
+        .skip(1)
+        .filter_map(|rest| rest.split_once(&close).map(|(name, _)| name.to_owned()))
+        .collect()
+}

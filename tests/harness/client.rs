@@ -1,0 +1,261 @@
+//! gRPC clients that speak for one person.
+
+use hallpass_proto::v1::access_request::State;
+use hallpass_proto::v1::access_service_client::AccessServiceClient;
+use hallpass_proto::v1::approval_service_client::ApprovalServiceClient;
+use hallpass_proto::v1::audit_service_client::AuditServiceClient;
+use hallpass_proto::v1::{
+    AccessRequest, CreateAccessRequestRequest, DecideAccessRequestRequest, GetAccessRequestRequest,
+    IssueCredentialsRequest, RevokeAccessRequestRequest, SealedCredentials, Verdict,
+    WatchAccessRequestRequest,
+};
+use hallpass_seal::{RecipientKey, SecretCredentials};
+use tonic::metadata::MetadataValue;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+use tonic_types::StatusExt as _;
+
+use crate::{PATIENCE, uuid};
+
+/// Puts the token on each call.
+#[derive(Clone)]
+pub struct Bearer(Option<String>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            let value = MetadataValue::try_from(format!("Bearer {token}"))
+                .map_err(|_| Status::internal("the token is no header value"))?;
+            request.metadata_mut().insert("authorization", value);
+        }
+        Ok(request)
+    }
+}
+
+type Transport = InterceptedService<Channel, Bearer>;
+
+/// One person's view of the service.
+#[derive(Clone)]
+pub struct Clients {
+    /// For asking.
+    pub access: AccessServiceClient<Transport>,
+    /// For deciding.
+    pub approval: ApprovalServiceClient<Transport>,
+    /// For checking afterwards.
+    pub audit: AuditServiceClient<Transport>,
+}
+
+impl Clients {
+    /// Connects with `token`, or without any.
+    ///
+    /// # Panics
+    /// When the service cannot be reached.
+    pub async fn connect(server: &str, token: Option<String>) -> Self {
+        let endpoint = Channel::from_shared(server.to_owned()).expect("an address");
+        let channel = endpoint.connect().await.expect("the service answers");
+        let with = |bearer: &Option<String>| {
+            InterceptedService::new(channel.clone(), Bearer(bearer.clone()))
+        };
+        Self {
+            access: AccessServiceClient::new(with(&token)),
+            approval: ApprovalServiceClient::new(with(&token)),
+            audit: AuditServiceClient::new(with(&token)),
+        }
+    }
+
+    /// Asks with a fresh idempotency key.
+    ///
+    /// # Errors
+    /// The service's answer.
+    pub async fn ask(&self, entitlement: &str, secs: i64) -> Result<AccessRequest, Status> {
+        self.create(request_of(entitlement, secs), &uuid()).await
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// The service's answer.
+    pub async fn create(&self, body: AccessRequest, key: &str) -> Result<AccessRequest, Status> {
+        let request = CreateAccessRequestRequest {
+            access_request: Some(body),
+            request_id: key.to_owned(),
+            validate_only: false,
+        };
+        Ok(self
+            .access
+            .clone()
+            .create_access_request(request)
+            .await?
+            .into_inner())
+    }
+
+    /// Decides with a fresh idempotency key.
+    ///
+    /// # Errors
+    /// The service's answer.
+    pub async fn decide(&self, name: &str, verdict: Verdict) -> Result<AccessRequest, Status> {
+        let request = DecideAccessRequestRequest {
+            name: name.to_owned(),
+            request_id: uuid(),
+            verdict: verdict.into(),
+            reason: "looked at it".to_owned(),
+        };
+        Ok(self
+            .approval
+            .clone()
+            .decide_access_request(request)
+            .await?
+            .into_inner())
+    }
+
+    /// Revokes with a fresh idempotency key.
+    ///
+    /// # Errors
+    /// The service's answer.
+    pub async fn revoke(&self, name: &str) -> Result<AccessRequest, Status> {
+        let request = RevokeAccessRequestRequest {
+            name: name.to_owned(),
+            request_id: uuid(),
+            reason: "enough".to_owned(),
+        };
+        Ok(self
+            .approval
+            .clone()
+            .revoke_access_request(request)
+            .await?
+            .into_inner())
+    }
+
+    /// The request now.
+    ///
+    /// # Errors
+    /// The service's answer.
+    pub async fn get(&self, name: &str) -> Result<AccessRequest, Status> {
+        let request = GetAccessRequestRequest {
+            name: name.to_owned(),
+        };
+        Ok(self
+            .access
+            .clone()
+            .get_access_request(request)
+            .await?
+            .into_inner())
+    }
+
+    /// Watches until the request is in `state`.
+    ///
+    /// # Panics
+    /// When it never is, or goes to a final state instead.
+    pub async fn watch_until(&self, name: &str, state: State) -> AccessRequest {
+        let watched = tokio::time::timeout(PATIENCE, async {
+            let mut after_revision = 0;
+            loop {
+                let request = WatchAccessRequestRequest {
+                    name: name.to_owned(),
+                    after_revision,
+                };
+                // A killed service breaks the stream; a watcher resumes.
+                let Ok(stream) = self.access.clone().watch_access_request(request).await else {
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    continue;
+                };
+                let mut stream = stream.into_inner();
+                while let Ok(Some(change)) = stream.message().await {
+                    let request = change.access_request.expect("a change has a request");
+                    after_revision = request.revision;
+                    if request.state() == state {
+                        return request;
+                    }
+                    let over = [
+                        State::Ended,
+                        State::Denied,
+                        State::Lapsed,
+                        State::Withdrawn,
+                        State::Failed,
+                    ];
+                    assert!(!over.contains(&request.state()), "went to {:?}", request);
+                }
+            }
+        });
+        watched
+            .await
+            .unwrap_or_else(|_| panic!("{name} never was {state:?}"))
+    }
+}
+
+/// A session as its requester holds it.
+#[derive(Debug)]
+pub struct Session {
+    /// As it came over the wire.
+    pub sealed: SealedCredentials,
+    /// Opened.
+    pub secret: SecretCredentials,
+}
+
+/// Issues and opens a session.
+///
+/// # Errors
+/// The service's answer.
+///
+/// # Panics
+/// When the sealed bytes do not open.
+pub async fn issue(clients: &Clients, name: &str) -> Result<Session, Status> {
+    let key = RecipientKey::generate();
+    let request = IssueCredentialsRequest {
+        name: name.to_owned(),
+        request_id: uuid(),
+        recipient_public_key: key.public_key().as_bytes().to_vec(),
+    };
+    let sealed = clients
+        .access
+        .clone()
+        .issue_credentials(request)
+        .await?
+        .into_inner();
+    let secret = hallpass_seal::open(
+        &key,
+        &sealed.suite,
+        &sealed.encapsulated_key,
+        &sealed.ciphertext,
+        &sealed.associated_data,
+    )
+    .expect("sealed to our key");
+    Ok(Session { sealed, secret })
+}
+
+/// A request body.
+pub fn request_of(entitlement: &str, secs: i64) -> AccessRequest {
+    AccessRequest {
+        entitlement: format!("entitlements/{entitlement}"),
+        duration: Some(seconds(secs)),
+        reason: "INC-1: look at the totals".to_owned(),
+        ..Default::default()
+    }
+}
+
+/// Whole seconds on the wire.
+pub fn seconds(seconds: i64) -> prost_types::Duration {
+    prost_types::Duration { seconds, nanos: 0 }
+}
+
+/// The fields that a BadRequest detail names, sorted.
+pub fn violated_fields(status: &Status) -> Vec<String> {
+    let details = status.get_error_details();
+    let mut fields: Vec<_> = details
+        .bad_request()
+        .map(|b| b.field_violations.iter().map(|v| v.field.clone()).collect())
+        .unwrap_or_default();
+    fields.sort();
+    fields
+}
+
+/// The reason of an ErrorInfo detail.
+pub fn reason_of(status: &Status) -> String {
+    status
+        .get_error_details()
+        .error_info()
+        .map(|e| e.reason.clone())
+        .unwrap_or_default()
+}

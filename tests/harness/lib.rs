@@ -1,0 +1,75 @@
+//! One harness for every integration test: the product's own doors against real parts.
+//!
+//! [`Shared`] is one development service for all tests that only ask, decide and look; [`Private`]
+//! is a service of a test's own, which it may kill, drain and restart.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a harness fails by panicking"
+)]
+
+mod aws;
+mod client;
+mod private;
+mod shared;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use aws::{Aws, Reading};
+pub use client::{Clients, Session, issue, reason_of, request_of, seconds, violated_fields};
+pub use private::{Private, Service};
+pub use shared::{Shared, WORLD_VARIABLE};
+
+/// How long anything may take before a test says that it never happened.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A fresh idempotency key.
+pub fn uuid() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+/// A binary of this workspace, built beside the tests.
+///
+/// # Panics
+/// When it was not built.
+pub fn binary(name: &str) -> PathBuf {
+    let exe = std::env::current_exe().expect("the test has a path");
+    let dir = exe
+        .parent()
+        .and_then(|deps| deps.parent())
+        .expect("target/debug/deps");
+    let path = dir.join(name);
+    assert!(
+        path.is_file(),
+        "{} is not built; run `cargo build --workspace`",
+        path.display()
+    );
+    path
+}
+
+/// Tries until `attempt` gives something, at most [`PATIENCE`].
+///
+/// # Panics
+/// When it never does, with `what` was waited for.
+pub async fn until<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut attempt: impl FnMut() -> F,
+) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = attempt().await {
+            return value;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "waited in vain: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// TLS needs a provider before the first HTTP client.
+pub fn init() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}

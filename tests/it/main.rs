@@ -1,0 +1,3 @@
+//! Every integration test, in one binary: through gRPC and the command line, against real parts.
+
+mod lifecycle;
