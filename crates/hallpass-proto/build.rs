@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed={}", root.display());
     let files = [
         "access_service",
+        "admin_service",
         "approval_service",
         "audit_service",
         "resources",

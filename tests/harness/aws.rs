@@ -87,6 +87,25 @@ impl Aws {
             .collect()
     }
 
+    /// Calls IAM as the account's root with these parameters, `Action` among them.
+    ///
+    /// # Panics
+    /// When the emulator refuses.
+    pub async fn as_root(&self, account: &str, parameters: &[(&str, &str)]) -> String {
+        let query = parameters
+            .iter()
+            .fold(url::form_urlencoded::Serializer::new(String::new()), |mut q, (k, v)| {
+                q.append_pair(k, v);
+                q
+            })
+            .finish()
+            // SigV4 wants %20 where forms have +.
+            .replace('+', "%20");
+        let answer = self.iam(account, &query).await;
+        assert!(!answer.contains("<Error>"), "{answer}");
+        answer
+    }
+
     async fn iam(&self, account: &str, query: &str) -> String {
         // The emulator takes an account number as the key of that account's root.
         let root = SecretCredentials::new(

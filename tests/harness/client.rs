@@ -2,12 +2,14 @@
 
 use hallpass_proto::v1::access_request::State;
 use hallpass_proto::v1::access_service_client::AccessServiceClient;
+use hallpass_proto::v1::admin_service_client::AdminServiceClient;
 use hallpass_proto::v1::approval_service_client::ApprovalServiceClient;
 use hallpass_proto::v1::audit_service_client::AuditServiceClient;
 use hallpass_proto::v1::{
-    AccessRequest, CreateAccessRequestRequest, DecideAccessRequestRequest, GetAccessRequestRequest,
-    IssueCredentialsRequest, RevokeAccessRequestRequest, SealedCredentials, Verdict,
-    WatchAccessRequestRequest,
+    AccessRequest, CreateAccessRequestRequest, DecideAccessRequestRequest,
+    ExtendAccessRequestRequest, GetAccessRequestRequest, IssueCredentialsRequest,
+    ReturnAccessRequestRequest, RevokeAccessRequestRequest, SealedCredentials, Verdict,
+    WatchAccessRequestRequest, WithdrawAccessRequestRequest,
 };
 use hallpass_seal::{RecipientKey, SecretCredentials};
 use tonic::metadata::MetadataValue;
@@ -19,14 +21,14 @@ use tonic_types::StatusExt as _;
 
 use crate::{PATIENCE, uuid};
 
-/// Puts the token on each call.
+/// Puts the authorization header on each call.
 #[derive(Clone)]
 pub struct Bearer(Option<String>);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(token) = &self.0 {
-            let value = MetadataValue::try_from(format!("Bearer {token}"))
+        if let Some(header) = &self.0 {
+            let value = MetadataValue::try_from(header)
                 .map_err(|_| Status::internal("the token is no header value"))?;
             request.metadata_mut().insert("authorization", value);
         }
@@ -45,6 +47,8 @@ pub struct Clients {
     pub approval: ApprovalServiceClient<Transport>,
     /// For checking afterwards.
     pub audit: AuditServiceClient<Transport>,
+    /// For running hallpass.
+    pub admin: AdminServiceClient<Transport>,
 }
 
 impl Clients {
@@ -53,15 +57,24 @@ impl Clients {
     /// # Panics
     /// When the service cannot be reached.
     pub async fn connect(server: &str, token: Option<String>) -> Self {
+        Self::with_header(server, token.map(|token| format!("Bearer {token}"))).await
+    }
+
+    /// Connects with an authorization header as it is, or without any.
+    ///
+    /// # Panics
+    /// When the service cannot be reached.
+    pub async fn with_header(server: &str, header: Option<String>) -> Self {
         let endpoint = Channel::from_shared(server.to_owned()).expect("an address");
         let channel = endpoint.connect().await.expect("the service answers");
         let with = |bearer: &Option<String>| {
             InterceptedService::new(channel.clone(), Bearer(bearer.clone()))
         };
         Self {
-            access: AccessServiceClient::new(with(&token)),
-            approval: ApprovalServiceClient::new(with(&token)),
-            audit: AuditServiceClient::new(with(&token)),
+            access: AccessServiceClient::new(with(&header)),
+            approval: ApprovalServiceClient::new(with(&header)),
+            audit: AuditServiceClient::new(with(&header)),
+            admin: AdminServiceClient::new(with(&header)),
         }
     }
 
@@ -124,6 +137,61 @@ impl Clients {
             .approval
             .clone()
             .revoke_access_request(request)
+            .await?
+            .into_inner())
+    }
+
+    /// Takes the question back with a fresh idempotency key.
+    ///
+    /// # Errors
+    /// The service's answer.
+    pub async fn withdraw(&self, name: &str) -> Result<AccessRequest, Status> {
+        let request = WithdrawAccessRequestRequest {
+            name: name.to_owned(),
+            request_id: uuid(),
+            reason: "not needed".to_owned(),
+        };
+        Ok(self
+            .access
+            .clone()
+            .withdraw_access_request(request)
+            .await?
+            .into_inner())
+    }
+
+    /// Gives access back with a fresh idempotency key.
+    ///
+    /// # Errors
+    /// The service's answer.
+    pub async fn give_back(&self, name: &str) -> Result<AccessRequest, Status> {
+        let request = ReturnAccessRequestRequest {
+            name: name.to_owned(),
+            request_id: uuid(),
+            reason: "done".to_owned(),
+        };
+        Ok(self
+            .access
+            .clone()
+            .return_access_request(request)
+            .await?
+            .into_inner())
+    }
+
+    /// Asks for a later end with a fresh idempotency key.
+    ///
+    /// # Errors
+    /// The service's answer.
+    pub async fn extend(&self, name: &str, by_secs: i64) -> Result<AccessRequest, Status> {
+        let request = ExtendAccessRequestRequest {
+            name: name.to_owned(),
+            request_id: uuid(),
+            extend_by: Some(seconds(by_secs)),
+            reason: "it takes longer".to_owned(),
+        };
+        Ok(self
+            .access
+            .clone()
+            .extend_access_request(request)
             .await?
             .into_inner())
     }

@@ -9,7 +9,10 @@
 )]
 
 mod aws;
+mod cli;
 mod client;
+mod engine;
+mod gate;
 mod private;
 mod shared;
 
@@ -17,7 +20,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use aws::{Aws, Reading};
+pub use cli::{Cli, Ran, finish};
 pub use client::{Clients, Session, issue, reason_of, request_of, seconds, violated_fields};
+pub use engine::{Engine, activities, message, messages, run_of, workflow_of};
 pub use private::{Private, Service};
 pub use shared::{Shared, WORLD_VARIABLE};
 
@@ -54,9 +59,21 @@ pub fn binary(name: &str) -> PathBuf {
 /// When it never does, with `what` was waited for.
 pub async fn until<T, F: Future<Output = Option<T>>>(
     what: &str,
+    attempt: impl FnMut() -> F,
+) -> T {
+    until_within(PATIENCE, what, attempt).await
+}
+
+/// As [`until`], for what takes longer.
+///
+/// # Panics
+/// When it never does, with `what` was waited for.
+pub async fn until_within<T, F: Future<Output = Option<T>>>(
+    patience: Duration,
+    what: &str,
     mut attempt: impl FnMut() -> F,
 ) -> T {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + patience;
     loop {
         if let Some(value) = attempt().await {
             return value;

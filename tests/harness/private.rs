@@ -15,7 +15,8 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
-use crate::{Aws, Clients, PATIENCE, binary, until};
+use crate::gate::Gate;
+use crate::{Aws, Clients, Engine, PATIENCE, binary, until};
 
 const REGION: &str = "us-east-1";
 const NAMESPACE: &str = "hallpass";
@@ -29,6 +30,8 @@ pub struct Private {
     pub temporal: TemporalServer,
     /// The emulator.
     pub ministack: Ministack,
+    gate: Gate,
+    cli: PathBuf,
     config: PathBuf,
     server: String,
     service_secret: String,
@@ -53,8 +56,20 @@ impl Private {
     /// # Panics
     /// When a part does not start.
     pub async fn start() -> Self {
+        Self::start_with_pack(|_| {}).await
+    }
+
+    /// As [`Private::start`], with a copy of the sample pack that `edit` may change before anybody
+    /// reads it.
+    ///
+    /// # Panics
+    /// When a part does not start.
+    pub async fn start_with_pack(edit: impl FnOnce(&Path)) -> Self {
         crate::init();
         let dir = tempfile::tempdir().expect("a folder");
+        let pack = dir.path().join("pack");
+        copy_folder(&sample_pack(), &pack);
+        edit(&pack);
         let tools_dir = Tools::default_dir().expect("a tools folder");
         let install = move || Tools::locate_or_install(&tools_dir, &());
         let tools = tokio::task::spawn_blocking(install)
@@ -79,20 +94,19 @@ impl Private {
             Ministack::start(&tools, MinistackOptions::new(dir.path())),
         );
         let (temporal, ministack) = (temporal.expect("Temporal"), ministack.expect("ministack"));
-        let endpoint = ministack.endpoint().parse().expect("a URL");
+        let endpoint: url::Url = ministack.endpoint().parse().expect("a URL");
+        let gate = Gate::start(endpoint.socket_addrs(|| None).expect("an address")[0]).await;
         let seeded = sandbox::seed(&endpoint, REGION)
             .await
             .expect("the sandbox is seeded");
-        let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/getting-started");
-        let people = std::fs::read_to_string(pack.join("people.toml")).expect("people");
-        let people: People = toml::from_str(&people).expect("people");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let issuer = DevIssuer::start(people.people, listener).expect("an issuer");
+        let issuer = issuer_for(&pack).await;
         let port = hallpass_standins::free_port().expect("a port");
         let mut world = Self {
             issuer,
             temporal,
             ministack,
+            gate,
+            cli: tools.temporal,
             config: dir.path().join("hallpassd.toml"),
             server: format!("http://127.0.0.1:{port}"),
             service_secret: String::new(),
@@ -160,7 +174,7 @@ impl Private {
         set("temporal", "namespace", NAMESPACE.into());
         set("policy", "directory", pack.display().to_string().into());
         set("signing", "key_file", key.display().to_string().into());
-        set("aws", "endpoint_url", self.ministack.endpoint().into());
+        set("aws", "endpoint_url", self.gate.endpoint().into());
         set("aws", "region", REGION.into());
         let mut env = toml::Table::new();
         env.insert("env".into(), SECRET.into());
@@ -219,6 +233,14 @@ impl Private {
         Service { child, log }
     }
 
+    /// An issuer of the same people that the service has not been told of.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn foreign_issuer(&self) -> DevIssuer {
+        issuer_for(&sample_pack()).await
+    }
+
     /// The gRPC address of the service that has the API.
     pub fn server(&self) -> &str {
         &self.server
@@ -227,6 +249,26 @@ impl Private {
     /// The folder with configuration, logs and Temporal's database.
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Temporal, as an operator or an attacker sees it.
+    pub fn engine(&self) -> Engine {
+        Engine::new(self.cli.clone(), self.temporal.address(), NAMESPACE)
+    }
+
+    /// The secret half of the service's own AWS key, for looking where it must not be.
+    pub fn service_secret(&self) -> &str {
+        &self.service_secret
+    }
+
+    /// The file with the service's signing key.
+    pub fn signing_key_file(&self) -> PathBuf {
+        self.dir.path().join("signing.key")
+    }
+
+    /// Cuts the service off from AWS, or lets it back. Onlookers still reach AWS.
+    pub fn aws_answers_the_service(&self, answers: bool) {
+        self.gate.set(answers);
     }
 
     /// The emulator, as an onlooker sees it.
@@ -240,14 +282,46 @@ impl Private {
     /// When there is nobody of that name, or no service answers.
     pub async fn client(&self, name: &str) -> Clients {
         let token = self.issuer.mint(name).expect("a token");
+        self.client_with(format!("Bearer {token}")).await
+    }
+
+    /// Clients that send this authorization header.
+    ///
+    /// # Panics
+    /// When no service answers.
+    pub async fn client_with(&self, header: String) -> Clients {
         until("the service answers", || async {
             tokio::net::TcpStream::connect(self.server.trim_start_matches("http://"))
                 .await
                 .ok()
         })
         .await;
-        Clients::connect(&self.server, Some(token)).await
+        Clients::with_header(&self.server, Some(header)).await
     }
+}
+
+fn sample_pack() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/getting-started")
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("the pack") {
+        let entry = entry.expect("the pack");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
+}
+
+async fn issuer_for(pack: &Path) -> DevIssuer {
+    let people = std::fs::read_to_string(pack.join("people.toml")).expect("people");
+    let people: People = toml::from_str(&people).expect("people");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    DevIssuer::start(people.people, listener).expect("an issuer")
 }
 
 impl Service {

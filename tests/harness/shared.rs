@@ -1,13 +1,14 @@
 //! One `hallpassd dev` for every test that harms nobody.
 
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
+use hallpass_standins::{Process, Program, Readiness, TOOLS_DIR_VARIABLE, Tools};
 use serde::Deserialize;
-use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
 
-use crate::{Aws, Clients, binary, until};
+use crate::{Aws, Clients, PATIENCE, binary, until};
 
 /// Names a ready file of a service that runs already, so that test processes share it.
 pub const WORLD_VARIABLE: &str = "HALLPASS_TEST_WORLD";
@@ -18,9 +19,9 @@ static SHARED: OnceCell<Shared> = OnceCell::const_new();
 #[derive(Debug)]
 pub struct Shared {
     ready: Ready,
-    http: reqwest::Client,
-    /// Ends with the test process when it is ours.
-    _process: Option<(Child, tempfile::TempDir)>,
+    /// Ends with the test process when it is ours: its watchdog sees to it, for nothing drops a
+    /// static.
+    _process: Option<Process>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,19 +46,10 @@ impl Shared {
                 let (path, process) = match std::env::var_os(WORLD_VARIABLE) {
                     Some(path) => (PathBuf::from(path), None),
                     None => {
-                        let dir = tempfile::tempdir().expect("a folder");
-                        let path = dir.path().join("ready.json");
-                        let log = std::fs::File::create(dir.path().join("log")).expect("a log");
-                        let child = Command::new(binary("hallpassd"))
-                            .args(["dev", "--listen", "127.0.0.1:0", "--ready-file"])
-                            .arg(&path)
-                            .stdin(Stdio::null())
-                            .stdout(log.try_clone().expect("a log"))
-                            .stderr(log)
-                            .kill_on_drop(true)
-                            .spawn()
-                            .expect("hallpassd starts");
-                        (path, Some((child, dir)))
+                        let dir = tempfile::tempdir().expect("a folder").keep();
+                        let path = dir.join("ready.json");
+                        let process = start(&dir, &path).await;
+                        (path, Some(process))
                     }
                 };
                 let ready = until("the shared service", || async {
@@ -66,7 +58,6 @@ impl Shared {
                 .await;
                 Shared {
                     ready,
-                    http: reqwest::Client::new(),
                     _process: process,
                 }
             })
@@ -108,8 +99,8 @@ impl Shared {
             access_token: String,
         }
         let url = format!("{}/dev/token", self.ready.dev_issuer);
-        let answer = self
-            .http
+        // A client of this test's own: connections die with the runtime that opened them.
+        let answer = reqwest::Client::new()
             .post(url)
             .json(&serde_json::json!({ "as": name }))
             .send()
@@ -127,4 +118,24 @@ impl Shared {
     pub async fn client(&self, name: &str) -> Clients {
         Clients::connect(&self.ready.server, Some(self.token(name).await)).await
     }
+}
+
+async fn start(dir: &Path, ready: &Path) -> Process {
+    let port = hallpass_standins::free_port().expect("a port");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut arguments = ["dev", "--listen", &address.to_string(), "--ready-file"]
+        .map(OsString::from)
+        .to_vec();
+    arguments.push(ready.into());
+    let tools = Tools::default_dir().expect("a tools folder");
+    let program = Program {
+        name: "hallpassd",
+        executable: binary("hallpassd"),
+        arguments,
+        environment: vec![(TOOLS_DIR_VARIABLE.into(), tools.into())],
+        log: dir.join("hallpassd.log"),
+        readiness: Readiness::Tcp(address),
+        start_timeout: PATIENCE,
+    };
+    Process::start(program).await.expect("hallpassd starts")
 }

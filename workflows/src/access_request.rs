@@ -52,7 +52,10 @@ impl AccessRequest {
     pub fn new(ctx: &WorkflowContextView, start: Value) -> Self {
         Self {
             start,
-            core: RequestCore::new(instant(ctx.start_time())),
+            core: RequestCore::new(
+                ctx.first_execution_run_id().to_owned(),
+                instant(ctx.start_time()),
+            ),
             early: Vec::new(),
             published: None,
         }

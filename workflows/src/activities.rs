@@ -9,11 +9,11 @@ use temporalio_common::ActivityError;
 use temporalio_macros::activity_definitions;
 
 use crate::wire::{
-    Admission, AdmitInput, EndInput, IssueInput, MoveFenceInput, ProvisionInput, WeighInput,
-    Weighing,
+    Admission, AdmitInput, EndInput, IssueInput, MoveFenceInput, ProvisionInput, SweepInput,
+    SweepReport, WeighInput, Weighing,
 };
 
-pub use ports::{Admit, EndAccess, Issue, MoveFence, Provision, Tidy, Weigh};
+pub use ports::{Admit, EndAccess, Issue, MoveFence, Provision, Sweep, Tidy, Weigh};
 
 /// Activities of an access request.
 #[derive(Debug)]
@@ -64,6 +64,12 @@ impl Ports {
     /// Removes this grant's deny from a shared role once the fence alone holds.
     #[activity(name = "hallpass.tidy")]
     pub fn tidy(_: EndInput) -> Result<(), ActivityError> {
+        unimplemented!()
+    }
+
+    /// Finds what AWS holds of ours, joins it with the histories, ends what is over.
+    #[activity(name = "hallpass.sweep")]
+    pub fn sweep(_: SweepInput) -> Result<SweepReport, ActivityError> {
         unimplemented!()
     }
 }

@@ -38,6 +38,8 @@ pub struct EndOrder {
 /// What one access request knows.
 #[derive(Clone, Debug)]
 pub struct RequestCore {
+    /// The workflow's first run, which a reset does not change.
+    run: String,
     revision: u64,
     created_at: Timestamp,
     changed_at: Timestamp,
@@ -63,9 +65,10 @@ pub struct RequestCore {
 }
 
 impl RequestCore {
-    /// A request that has just started.
-    pub fn new(now: Timestamp) -> Self {
+    /// A request that has just started, in this run.
+    pub fn new(run: String, now: Timestamp) -> Self {
         Self {
+            run,
             revision: 1,
             created_at: now,
             changed_at: now,
@@ -89,6 +92,11 @@ impl RequestCore {
             refusals: Vec::new(),
             refused_count: 0,
         }
+    }
+
+    /// The run that orders must be signed for.
+    pub fn run(&self) -> &str {
+        &self.run
     }
 
     /// When the workflow started.
@@ -197,6 +205,7 @@ impl RequestCore {
     /// The signed facts that activities verify again.
     pub fn evidence(&self) -> Option<Evidence> {
         self.admitted.as_ref().map(|a| Evidence {
+            run: self.run.clone(),
             start: a.start.clone(),
             decisions: self.decisions.iter().map(|(e, _)| e.clone()).collect(),
             extensions: self.extensions.clone(),
@@ -298,6 +307,7 @@ impl RequestCore {
     /// Answers the look query.
     pub fn look(&self, input: &LookInput) -> Look {
         Look {
+            run: self.run.clone(),
             snapshot: self.snapshot().map(Box::new),
             refused_start: self.refused_start.clone(),
             body_digest: self.admitted.as_ref().map(|a| a.spec.body_digest()),

@@ -13,7 +13,9 @@ pub mod access_request;
 pub mod activities;
 pub mod core;
 pub mod names;
+pub mod sweep;
 pub mod timeouts;
 pub mod wire;
 
 pub use access_request::AccessRequest;
+pub use sweep::Sweep;

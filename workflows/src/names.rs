@@ -11,6 +11,11 @@ pub const ENDS_TASK_QUEUE: &str = "hallpass-ends";
 /// Workflow type of one access request.
 pub const ACCESS_REQUEST_WORKFLOW: &str = "hallpass.AccessRequest.v1";
 
+/// Workflow type of one sweep.
+pub const SWEEP_WORKFLOW: &str = "hallpass.Sweep.v1";
+/// Id of the schedule that starts sweeps, and the beginning of their workflow ids.
+pub const SWEEP_ID: &str = "hallpass-sweep";
+
 /// Keyword: the phase, for instance `Active`.
 pub const SA_PHASE: &str = "HallpassPhase";
 /// Keyword: SHA-256 of the requester's id, since a codec does not encrypt search attributes.

@@ -80,3 +80,11 @@ pub fn ending(round: u32) -> ActivityOptions {
         .cancellation_token(WorkflowCancellationToken::new())
         .build()
 }
+
+/// A sweep: on the queue of the ends, tried a few times; the next one comes by schedule anyway.
+pub fn sweeping() -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(Duration::from_secs(240))
+        .task_queue(ENDS_TASK_QUEUE.to_owned())
+        .retry_policy(RetryPolicy::builder().maximum_attempts(3).build())
+        .build()
+}

@@ -16,6 +16,8 @@ pub struct AdmitInput {
     pub start: serde_json::Value,
     /// The workflow's id, which must be that of the request.
     pub workflow_id: String,
+    /// The workflow's first run: a run that Temporal's reset made admits nothing.
+    pub run: String,
     /// When Temporal started the workflow: the order to start must be fresh then.
     pub started_at: Timestamp,
     /// The workflow's time.
@@ -67,6 +69,8 @@ pub struct Admitted {
 /// The signed facts that later activities verify again for themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
+    /// The run that orders must be signed for: the workflow's first.
+    pub run: String,
     /// The signed request.
     pub start: Envelope,
     /// The signed decisions.
@@ -187,6 +191,8 @@ pub struct LookInput {
 pub struct Look {
     /// The request; `None` before it is admitted.
     pub snapshot: Option<Box<RequestSnapshot>>,
+    /// The run that orders must be signed for.
+    pub run: String,
     /// Why the start was refused, if it was.
     pub refused_start: Option<String>,
     /// Digest of the request's body, for idempotent creation.
@@ -208,4 +214,39 @@ pub struct Outcome {
     pub issued: u32,
     /// Messages refused.
     pub refused: u64,
+}
+
+/// What a sweep is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SweepInput {
+    /// Only tell what would be done.
+    pub dry_run: bool,
+}
+
+/// Something of ours, or that looks like it, that a sweep found in AWS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SweepFinding {
+    /// The account.
+    pub account: String,
+    /// An ARN, or an ARN and a policy name.
+    pub what: String,
+    /// The request it belongs to, where it says so.
+    pub request: Option<String>,
+    /// What the histories know: `open`, `closed`, `unknown`.
+    pub known: String,
+    /// What is to be done: `not_ours`, `leave`, `report`, `end`.
+    pub judgement: String,
+    /// Whether it was done; never in a dry run.
+    pub done: bool,
+    /// Why it was not.
+    pub error: Option<String>,
+}
+
+/// What a sweep found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SweepReport {
+    /// Findings, account by account.
+    pub findings: Vec<SweepFinding>,
+    /// Accounts that could not be looked at, with why.
+    pub errors: Vec<String>,
 }

@@ -95,6 +95,10 @@ impl Aws {
         })
     }
 
+    pub(crate) fn configured(&self) -> impl Iterator<Item = &AwsAccountId> {
+        self.inner.accounts.keys()
+    }
+
     pub(crate) fn signed(&self) -> &SignedHttp {
         &self.inner.signed
     }

@@ -145,7 +145,12 @@ async fn cut(
         return Ok(ReadBack::RoleGone { role_arn });
     };
     let policy_name = names::cut_policy_name(&order.request);
-    let deny = documents::cut(role.role_id(), &grant.session_name, &order.request);
+    let deny = documents::cut(
+        role.role_id(),
+        &grant.session_name,
+        &order.request,
+        order.end,
+    );
     let gone = |e: AwsError| e.when(ErrorClass::Gone, ErrorClass::NotYetVisible);
     let id = put_role_policy(account, role_name, &policy_name, deny.to_json()).await;
     ids.extend(id.map_err(gone)?);
@@ -203,7 +208,7 @@ async fn delete_role(
     }
 }
 
-async fn strip_and_delete(
+pub(crate) async fn strip_and_delete(
     account: &Connection,
     name: &str,
     end_has_come: bool,
@@ -253,7 +258,7 @@ async fn strip_and_delete(
     Ok(())
 }
 
-async fn delete_policy(
+pub(crate) async fn delete_policy(
     account: &Connection,
     role_name: &str,
     policy_name: &str,

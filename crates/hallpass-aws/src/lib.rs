@@ -20,6 +20,7 @@ pub mod policy;
 mod provision;
 pub mod sandbox;
 mod signed;
+mod sweep;
 
 pub use accounts::{AccountAccess, AwsConfig, EnvName, SecretAccessKey, ServiceCredentials};
 pub use connection::Aws;
@@ -28,3 +29,4 @@ pub use errors::{AwsError, ErrorClass, Retry};
 pub use limits::{LimitViolation, check_entitlement};
 pub use orders::{AssumeOrder, EndOrder, IssuedSession, Order, SessionFacts, leftovers};
 pub use signed::{SignedAnswer, SignedHttp, SignedRequest};
+pub use sweep::{FoundCut, FoundRole, Judgement, Known, judge_cut, judge_role};

@@ -205,6 +205,7 @@ fn check_documents(entitlement: &Entitlement, found: &mut Vec<LimitViolation>) {
         "AROA00000000000000000",
         &names::session_name(&request, &requester),
         &request,
+        end,
     );
     let cuts = CUTS_AT_ONCE * without_space(&cut.to_json());
     report.at_most(

@@ -296,13 +296,13 @@ fn provisioner_permissions(number: &str) -> PolicyDocument {
     let both: Vec<&str> = own.iter().copied().chain([reader.as_str()]).collect();
     PolicyDocument::new(vec![
         Statement::allow(&session, &both),
+        Statement::allow(&["iam:ListRoles"], &["*"]),
         Statement::allow(
             &[
                 "iam:CreateRole",
                 "iam:DeleteRole",
                 "iam:DetachRolePolicy",
                 "iam:ListAttachedRolePolicies",
-                "iam:ListRolePolicies",
                 "iam:ListRoleTags",
                 "iam:TagRole",
                 "iam:UpdateAssumeRolePolicy",
@@ -314,6 +314,7 @@ fn provisioner_permissions(number: &str) -> PolicyDocument {
                 "iam:DeleteRolePolicy",
                 "iam:GetRole",
                 "iam:GetRolePolicy",
+                "iam:ListRolePolicies",
                 "iam:PutRolePolicy",
             ],
             &both,

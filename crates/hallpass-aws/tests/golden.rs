@@ -99,7 +99,7 @@ fn documents_are_these() {
         ("deny-all", documents::deny_all()),
         (
             "cut",
-            documents::cut(ROLE_ID, &assume.session_name(), &assume.request),
+            documents::cut(ROLE_ID, &assume.session_name(), &assume.request, assume.end),
         ),
     ];
     insta::with_settings!({ snapshot_path => "golden", prepend_module_to_snapshot => false }, {

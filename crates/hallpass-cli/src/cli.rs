@@ -30,7 +30,8 @@ Environment:
 A file config.toml in $XDG_CONFIG_HOME/hallpass (or ~/.config/hallpass) may set server, ca and
 dev_issuer. Data goes to stdout, words to stderr. With --output json every line of stdout is one
 JSON object in camelCase (instants RFC 3339, durations \"3600s\", enums by their names in the
-contract), and an error is one JSON object on stderr.
+contract), and an error is one JSON object on stderr. What shells read stays as it is: `env --shell`,
+`creds --format env`, `completions`.
 ";
 
 fn long_help() -> String {
@@ -89,15 +90,15 @@ pub(crate) enum Output {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Store a token for this server, readable by you alone
+    /// Log in: check a token and store it for this server, readable by you alone
     Login {
-        /// Read the token from standard input
+        /// Read the token from standard input; without it, --as NAME logs in for development
         #[arg(long)]
         token_stdin: bool,
     },
     /// Forget the stored token
     Logout,
-    /// Who hallpass takes you for
+    /// Who you are to hallpass: identity, groups, policy in force
     Whoami,
     /// What you may ask for, and for how long
     Entitlements {
@@ -105,100 +106,138 @@ pub(crate) enum Command {
         #[arg(long)]
         all: bool,
     },
-    /// Ask for access: shows the plan, asks, prints the id, waits
+    /// Ask for access: shows what policy says, asks you, prints the id, waits
     Request(RequestArgs),
-    /// Requests, newest first: your own, or everybody's
+    /// Your requests, or everybody's: newest first
     Ls(LsArgs),
     /// One request in full: policy's reasons, decisions, end, proof
-    Show { id: Id },
+    Show {
+        /// Which request: `ar-…`, as `request` and `ls` print it
+        id: Id,
+    },
     /// Follow a request until it is granted, or with --until end until it is over
     Watch {
+        /// Which request: `ar-…`
         id: Id,
-        /// Until when
+        /// Stop when access is active, or when it has ended
         #[arg(long, value_name = "MOMENT", default_value = "active")]
         until: Until,
-        /// Give up waiting after this long
+        /// Give up waiting after this long, for instance 90s, 10m or 1h30m
         #[arg(long, value_name = "DURATION", value_parser = durations::parse)]
         timeout: Option<Duration>,
     },
     /// Requests that wait for your decision
     Queue,
-    /// Say yes
+    /// Say yes to requests that wait for you; `hallpass queue` lists them
     Approve {
+        /// Which requests: `ar-…`, one or several
         #[arg(required = true, value_name = "ID")]
         ids: Vec<Id>,
-        /// In your words
+        /// Why, for the record
         #[arg(short = 'm', long, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// Say no
+    /// Say no to requests that wait for you; one no is enough
     Deny {
+        /// Which requests: `ar-…`, one or several
         #[arg(required = true, value_name = "ID")]
         ids: Vec<Id>,
-        /// Why
+        /// Why; it goes into the record
         #[arg(short = 'm', long, value_name = "TEXT")]
         reason: String,
     },
     /// Print credentials; fits `credential_process` in ~/.aws/config
     Creds {
+        /// Which request: `ar-…`
         id: Id,
-        /// As `credential_process` wants them, as JSON, or as KEY=VALUE lines
+        /// How to print them [default: process; json with --output json]
         #[arg(long)]
         format: Option<CredsFormat>,
     },
     /// Print shell commands that set the credentials: eval "$(hallpass env ID)"
     Env {
+        /// Which request: `ar-…`
         id: Id,
-        /// For which shell
-        #[arg(long, default_value = "bash")]
-        shell: EnvShell,
+        /// For which shell [default: bash]
+        #[arg(long)]
+        shell: Option<EnvShell>,
     },
     /// Run a command with the credentials in its environment, and nowhere else
     Exec {
+        /// Which request: `ar-…`
         id: Id,
         /// The command and its arguments
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<std::ffi::OsString>,
     },
-    /// Move the end of active access, back through policy
+    /// Move the end of active access to later; policy is asked again
     Extend {
+        /// Which request: `ar-…`
         id: Id,
-        /// Added to the present end
+        /// How much later it shall end, for instance 30m
         #[arg(long, value_name = "DURATION", value_parser = durations::parse_grant)]
         by: GrantDuration,
-        /// Why
+        /// Why; it goes into the record
         #[arg(short = 'm', long, value_name = "TEXT")]
         reason: String,
     },
-    /// Take back a question that nobody has answered yet
+    /// Take a request back that still waits for approval
     Withdraw {
+        /// Which request: `ar-…`
         id: Id,
-        /// Why
+        /// Why; it goes into the record
         #[arg(short = 'm', long, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// Give active access back before its end
+    /// Give your active access back before its end; waits for the proof
     Return {
+        /// Which request: `ar-…`
         id: Id,
-        /// Why
+        /// Why; it goes into the record
         #[arg(short = 'm', long, value_name = "TEXT")]
         reason: Option<String>,
         #[command(flatten)]
         wait: ProofWait,
     },
-    /// Take active access back from somebody
+    /// Take active access away from somebody; waits for the proof
     Revoke {
+        /// Which request: `ar-…`
         id: Id,
-        /// Why
+        /// Why; it goes into the record
         #[arg(short = 'm', long, value_name = "TEXT")]
         reason: String,
         #[command(flatten)]
         wait: ProofWait,
     },
     /// Who did what, when, from the workflow's history
-    Timeline { id: Id },
-    /// Print shell completions
-    Completions { shell: Shell },
+    Timeline {
+        /// Which request: `ar-…`
+        id: Id,
+    },
+    /// For those who run hallpass
+    Admin {
+        #[command(subcommand)]
+        command: AdminCommand,
+    },
+    /// Print a shell's completion script: source <(hallpass completions bash)
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+}
+
+/// Of `admin`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminCommand {
+    /// End what is over in AWS and no workflow takes care of; runs every five minutes anyway
+    ///
+    /// Looks at every role under /hallpass/ and every deny of ours on shared roles, and asks the
+    /// histories about each. What no history knows is reported first and ended by a later sweep.
+    Sweep {
+        /// Only tell what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// Of `request`.
@@ -208,16 +247,16 @@ pub(crate) struct RequestArgs {
     /// What to ask for; `hallpass entitlements` lists it
     #[arg(value_parser = parse_entitlement)]
     pub(crate) entitlement: EntitlementId,
-    /// For how long, from activation [default: 1h, or less if policy allows less]
+    /// For how long once granted, as 90s, 30m or 1h30m [default: 1h, or what policy allows]
     #[arg(long = "for", value_name = "DURATION", value_parser = durations::parse_grant)]
     pub(crate) duration: Option<GrantDuration>,
     /// Why; approvers and auditors read it
     #[arg(short = 'm', long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
     /// The ticket or incident it belongs to
-    #[arg(long)]
+    #[arg(long, value_name = "TEXT")]
     pub(crate) ticket: Option<String>,
-    /// Only tell what would happen
+    /// Only tell what would happen: granted at once, approvals needed, or denied
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Do not ask for confirmation
@@ -243,10 +282,10 @@ pub(crate) struct LsArgs {
     /// Only active ones
     #[arg(long)]
     pub(crate) active: bool,
-    /// Only those that wait
+    /// Only those that wait for approval
     #[arg(long)]
     pub(crate) pending: bool,
-    /// Everybody's; needs the right to view all
+    /// Everybody's; policy must let you view all
     #[arg(long)]
     pub(crate) all_requesters: bool,
     /// Only those in this state; may be given several times
@@ -370,6 +409,22 @@ mod tests {
             .map(|a| a.get_id().to_string())
             .collect();
         assert!(names.iter().all(|n| !n.contains("token")), "{names:?}");
+    }
+
+    #[test]
+    fn every_command_and_every_argument_has_help() {
+        let mut root = Cli::command();
+        root.build();
+        let mut commands = vec![&root];
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands());
+            let name = command.get_name();
+            assert!(command.get_about().is_some(), "{name} has no about-text");
+            for argument in command.get_arguments() {
+                let id = argument.get_id();
+                assert!(argument.get_help().is_some(), "{name} {id} has no help");
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The commands, one noun per file, and what they share.
 
+mod admin;
 mod creds;
 mod decide;
 mod end;
@@ -20,7 +21,7 @@ use hallpass_proto::v1;
 use hallpass_types::AccessRequestId;
 use url::Url;
 
-use crate::cli::{Cli, Command, Global};
+use crate::cli::{AdminCommand, Cli, Command, Global};
 use crate::config::{self, Config};
 use crate::connect::{Address, DevLogin, Session, timed};
 use crate::dev_issuer;
@@ -77,6 +78,9 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         }
         Command::Revoke { id, reason, wait } => end::revoke(&cx, id.0, reason, &wait).await,
         Command::Timeline { id } => timeline::run(&cx, &id.0).await,
+        Command::Admin {
+            command: AdminCommand::Sweep { dry_run },
+        } => admin::sweep(&cx, dry_run).await,
         Command::Completions { .. } => Ok(Exit::Ok),
     }
 }
@@ -159,7 +163,14 @@ fn first<'a>(said: &'a Option<String>, filed: &'a Option<String>) -> Option<&'a 
 }
 
 fn parse_url(text: &str, key: &str) -> Result<Url, CliError> {
-    Url::parse(text).map_err(|e| CliError::Usage(format!("{key} {text:?} is not a URL: {e}")))
+    Url::parse(text)
+        .ok()
+        .filter(|url| url.has_host())
+        .ok_or_else(|| {
+            CliError::Usage(format!(
+                "{key} {text:?} is not a URL; write it as http://127.0.0.1:8443 or https://host"
+            ))
+        })
 }
 
 /// A fresh idempotency key; made once per order, however often the order is sent.
@@ -185,6 +196,7 @@ async fn too_late(session: &Session, id: &AccessRequestId, error: CliError) -> C
             if let Ok(request) = get(session, id).await {
                 refused.exit = words::exit_of_missed(request.state());
             }
+            refused.next = vec![format!("hallpass show {id}")];
             CliError::Refused(refused)
         }
         other => other,

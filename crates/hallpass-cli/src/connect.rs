@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hallpass_proto::v1::access_service_client::AccessServiceClient;
+use hallpass_proto::v1::admin_service_client::AdminServiceClient;
 use hallpass_proto::v1::approval_service_client::ApprovalServiceClient;
 use hallpass_proto::v1::audit_service_client::AuditServiceClient;
 use tokio::time::Instant;
@@ -129,6 +130,11 @@ impl Session {
     /// For those who check afterwards.
     pub(crate) fn audit(&self) -> AuditServiceClient<Authorized> {
         AuditServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    /// For those who run hallpass.
+    pub(crate) fn admin(&self) -> AdminServiceClient<Authorized> {
+        AdminServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
     }
 
     /// Makes a call, and again while its answer is lost and `patience` lasts. `attempt` must send

@@ -15,6 +15,12 @@ struct Minted {
     access_token: String,
 }
 
+/// How the issuer says that there is nobody of that name.
+#[derive(Deserialize)]
+struct Unknown {
+    known: Vec<String>,
+}
+
 impl Drop for Minted {
     fn drop(&mut self) {
         self.access_token.zeroize();
@@ -59,7 +65,7 @@ pub(crate) async fn mint(issuer: &Url, name: &str) -> Result<Token, CliError> {
         .await
         .map_err(|e| {
             failed(if e.is_connect() {
-                "cannot be reached".into()
+                "cannot be reached; `hallpassd dev` prints its address".into()
             } else {
                 e.to_string()
             })
@@ -67,6 +73,12 @@ pub(crate) async fn mint(issuer: &Url, name: &str) -> Result<Token, CliError> {
     let status = answer.status();
     if !status.is_success() {
         let words = answer.text().await.unwrap_or_default();
+        if let Ok(Unknown { known }) = serde_json::from_str(&words) {
+            let known = known.join(", ");
+            return Err(failed(format!(
+                "it knows nobody called {name}, only {known}"
+            )));
+        }
         let words: String = words.chars().take(300).collect();
         return Err(failed(format!(
             "answered {status} for {name:?}: {}",

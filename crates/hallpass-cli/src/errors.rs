@@ -119,6 +119,14 @@ impl CliError {
         }
     }
 
+    /// Whether the order may have been taken although no answer says so.
+    pub(crate) fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::Refused(refused) => refused.leaves_doubt(),
+            _ => true,
+        }
+    }
+
     /// What to do next, one step each.
     fn next(&self) -> Vec<String> {
         let steps: &[&str] = match self {
@@ -164,7 +172,11 @@ impl CliError {
 
     /// For people.
     pub(crate) fn human(&self) -> String {
-        let mut text = format!("error: {}\n", clean(&self.message()));
+        let message = match self {
+            Self::Refused(refused) => refused.human_message(),
+            _ => self.message(),
+        };
+        let mut text = format!("error: {}\n", clean(&message));
         if let Self::Refused(refused) = self {
             text.push_str(&refused.human_details());
         }

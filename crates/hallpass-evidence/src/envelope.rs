@@ -225,6 +225,7 @@ mod tests {
         Statement {
             deployment: deployment.to_owned(),
             access_request: AccessRequestId::derive(&id, &request_id),
+            run: Some("run-1".to_owned()),
             request_digest: Sha256Digest::of(b"body"),
             request_id,
             actor: Principal {

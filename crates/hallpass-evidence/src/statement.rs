@@ -74,6 +74,9 @@ pub struct Statement {
     pub deployment: String,
     /// The access request it is about.
     pub access_request: AccessRequestId,
+    /// The run of the workflow that the order was given in, so that none counts when a workflow is
+    /// started again; `None` for the request itself, whose run does not exist yet.
+    pub run: Option<String>,
     /// Digest of that request's body: an approval is an approval of exactly this.
     pub request_digest: Sha256Digest,
     /// The caller's idempotency key: the order's id.

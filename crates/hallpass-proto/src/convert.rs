@@ -3,9 +3,10 @@
 use std::fmt;
 
 use hallpass_types::grant::ReadBack;
+use hallpass_types::machine::Leftover;
 use hallpass_types::{
     AccessMode, ApprovalTally, Credential, DeniedBy, EndCause, Entitlement, GrantDuration, Phase,
-    PolicyAnswer, Principal, PrincipalKind, ProofOfEnd, RequestSnapshot, State, Verdict,
+    PolicyAnswer, Principal, PrincipalKind, ProofOfEnd, Refusal, RequestSnapshot, State, Verdict,
 };
 use jiff::Timestamp;
 
@@ -247,27 +248,28 @@ pub fn access_request(s: &RequestSnapshot) -> v1::AccessRequest {
         end_cause: cause.map_or(v1::EndCause::Unspecified, end_cause).into(),
         proof: s.proof.as_ref().map(proof),
         lag: s.state.lag().map(duration),
-        leftovers: leftovers
-            .iter()
-            .map(|l| v1::Leftover {
-                what: l.what.clone(),
-                error: l.error.clone(),
-                cure: l.cure.clone(),
-            })
-            .collect(),
+        leftovers: leftovers.iter().map(leftover).collect(),
         note,
-        refusals: s
-            .refusals
-            .iter()
-            .map(|r| v1::Refusal {
-                time: Some(timestamp(r.at)),
-                door: r.door.clone(),
-                code: r.code.clone(),
-                why: r.why.clone(),
-            })
-            .collect(),
+        refusals: s.refusals.iter().map(refusal).collect(),
         revision: i64::try_from(s.revision).unwrap_or(i64::MAX),
         entitlement_details: s.entitlement.as_ref().map(|e| entitlement(e, None)),
+    }
+}
+
+fn leftover(l: &Leftover) -> v1::Leftover {
+    v1::Leftover {
+        what: l.what.clone(),
+        error: l.error.clone(),
+        cure: l.cure.clone(),
+    }
+}
+
+fn refusal(r: &Refusal) -> v1::Refusal {
+    v1::Refusal {
+        time: Some(timestamp(r.at)),
+        door: r.door.clone(),
+        code: r.code.clone(),
+        why: r.why.clone(),
     }
 }
 

@@ -2,10 +2,12 @@
 //! again, and it holds no state.
 
 mod access;
+mod admin;
 mod approval;
 mod audit;
 pub(crate) mod auth;
 mod errors;
+mod lists;
 mod orders;
 mod preview;
 
@@ -15,6 +17,7 @@ use std::time::Duration;
 use hallpass_evidence::SigningKey;
 use hallpass_policy::{Bundle, RequestFacts};
 use hallpass_proto::v1::access_service_server::AccessServiceServer;
+use hallpass_proto::v1::admin_service_server::AdminServiceServer;
 use hallpass_proto::v1::approval_service_server::ApprovalServiceServer;
 use hallpass_proto::v1::audit_service_server::AuditServiceServer;
 use hallpass_types::{AccessRequestId, PolicyAnswer, Principal, RequestSnapshot};
@@ -110,6 +113,8 @@ pub(crate) async fn serve(
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let audit = AuditServiceServer::new(audit::Audit(Arc::clone(&api)))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let admin = AdminServiceServer::new(admin::Admin(Arc::clone(&api)))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let tidy = tokio::spawn({
         let door = Arc::clone(&door);
         async move {
@@ -127,6 +132,7 @@ pub(crate) async fn serve(
         .add_service(access)
         .add_service(approval)
         .add_service(audit)
+        .add_service(admin)
         .add_service(health_service)
         .add_optional_service(reflection)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)

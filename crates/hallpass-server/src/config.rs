@@ -1,10 +1,14 @@
 //! Configuration: one TOML file, every key known, all of it parsed before a port opens.
 
+mod explain;
+
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use hallpass_aws::AwsConfig;
 use hallpass_identity::{IssuerConfig, VerifierOptions};
+use hallpass_policy::Bundle;
 use serde::Deserialize;
 
 /// The commented default, as `hallpassd print-config` writes it.
@@ -13,24 +17,33 @@ pub(crate) const DEFAULT: &str = include_str!("../hallpassd.default.toml");
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    #[error("cannot read {path}")]
+    #[error("cannot read {path}; `hallpassd print-config` writes a configuration to start from")]
     Read {
         path: PathBuf,
         #[source]
         source: std::io::Error,
     },
-    #[error("{path} is not a valid configuration")]
+    #[error("{path} line {line}: {problem}; {cure}")]
     Parse {
         path: PathBuf,
-        #[source]
-        source: toml::de::Error,
-    },
-    #[error("{key}: {problem}; {cure}")]
-    Wrong {
-        key: &'static str,
+        line: usize,
         problem: String,
-        cure: &'static str,
+        cure: String,
     },
+    #[error("`{key}` {problem}; {cure}")]
+    Wrong {
+        key: String,
+        problem: String,
+        cure: String,
+    },
+}
+
+fn wrong(key: &str, problem: String, cure: &str) -> Result<(), ConfigError> {
+    Err(ConfigError::Wrong {
+        key: key.to_owned(),
+        problem,
+        cure: cure.to_owned(),
+    })
 }
 
 /// Everything hallpassd needs to know.
@@ -121,46 +134,146 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        let config: Self = toml::from_str(&text).map_err(|source| ConfigError::Parse {
-            path: path.to_owned(),
-            source,
+        let config: Self = toml::from_str(&text).map_err(|error| {
+            let found = explain::explain(&text, &error);
+            ConfigError::Parse {
+                path: path.to_owned(),
+                line: found.line,
+                problem: found.problem,
+                cure: found.cure,
+            }
         })?;
         config.check()?;
+        config.check_files()?;
         Ok(config)
     }
 
     /// What types alone do not say.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |key, problem: &str, cure| {
-            Err(ConfigError::Wrong {
-                key,
-                problem: problem.to_owned(),
-                cure,
-            })
-        };
         if self.deployment.trim().is_empty() {
-            return wrong(
-                "deployment",
-                "is empty",
-                "name this deployment, for instance `prod`",
-            );
+            let cure = "name this deployment, for instance \"prod\"";
+            return wrong("deployment", "is empty".to_owned(), cure);
         }
-        if self.issuers.is_empty() {
-            return wrong(
-                "issuers",
-                "is empty",
-                "add the OpenID issuer whose tokens you accept",
-            );
+        let limits = [
+            ("limits.calls_per_minute", self.limits.calls_per_minute),
+            ("limits.burst", self.limits.burst),
+        ];
+        if let Some((key, _)) = limits.into_iter().find(|(_, limit)| *limit == 0) {
+            let problem = "is 0, which refuses every call".to_owned();
+            return wrong(key, problem, "use a number above 0");
         }
-        if self.limits.calls_per_minute == 0 || self.limits.burst == 0 {
-            return wrong("limits", "would refuse every call", "use numbers above 0");
-        }
-        if !["http", "https"].contains(&self.temporal.address.scheme()) {
-            let cure = "write http://host:7233, or https:// for TLS";
-            return wrong("temporal.address", "is not an http URL", cure);
+        let address = &self.temporal.address;
+        if !["http", "https"].contains(&address.scheme()) || !address.has_host() {
+            let problem = format!("is \"{address}\", which is no http URL");
+            let cure = "write http://HOST:7233, or https:// for TLS";
+            return wrong("temporal.address", problem, cure);
         }
         if self.temporal.namespace.trim().is_empty() {
-            return wrong("temporal.namespace", "is empty", "name the namespace");
+            let cure = "name the Temporal namespace";
+            return wrong("temporal.namespace", "is empty".to_owned(), cure);
+        }
+        self.check_issuers()?;
+        self.check_aws()
+    }
+
+    fn check_issuers(&self) -> Result<(), ConfigError> {
+        if self.issuers.is_empty() {
+            let cure = "add the OpenID issuer whose tokens you accept";
+            return wrong("issuers", "is empty".to_owned(), cure);
+        }
+        let mut seen = BTreeSet::new();
+        for (n, issuer) in self.issuers.iter().enumerate() {
+            if let Err(hallpass_identity::ConfigError::Field {
+                field, expected, ..
+            }) = issuer.validate()
+            {
+                let value = toml::Value::try_from(issuer).ok();
+                let value = value.as_ref().and_then(|v| v.get(field));
+                let problem = match value {
+                    Some(value) => format!("is {value}"),
+                    None => "is not set".to_owned(),
+                };
+                let key = format!("issuers[{n}].{field}");
+                return wrong(&key, problem, &format!("it must be {expected}"));
+            }
+            if !seen.insert(issuer.issuer.as_str()) {
+                let key = format!("issuers[{n}].issuer");
+                let problem = format!("is \"{}\" a second time", issuer.issuer);
+                return wrong(&key, problem, "keep one of the two tables");
+            }
+        }
+        Ok(())
+    }
+
+    fn check_aws(&self) -> Result<(), ConfigError> {
+        if self.aws.region.trim().is_empty() {
+            let cure = "name the service's own region, for instance \"us-east-1\"";
+            return wrong("aws.region", "is empty".to_owned(), cure);
+        }
+        if let Some(text) = &self.aws.endpoint_url
+            && !url::Url::parse(text).is_ok_and(|url| url.has_host())
+        {
+            let problem = format!("is \"{text}\", which is no URL");
+            let cure = "write http://HOST:PORT, or leave it out for AWS itself";
+            return wrong("aws.endpoint_url", problem, cure);
+        }
+        for (account, access) in &self.aws.accounts {
+            let key = format!("aws.accounts.{account}");
+            match &access.provisioner_role_arn {
+                None if access.external_id.is_some() => {
+                    let problem = "is set without provisioner_role_arn".to_owned();
+                    let cure = "name the role that asks for it, or leave it out";
+                    return wrong(&format!("{key}.external_id"), problem, cure);
+                }
+                Some(role) if role.account() != account.as_str() => {
+                    let problem = format!("is \"{role}\", a role of another account");
+                    let cure = "name a role of this account";
+                    return wrong(&format!("{key}.provisioner_role_arn"), problem, cure);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the files are there that the configuration names; their content is checked by
+    /// whoever reads them.
+    fn check_files(&self) -> Result<(), ConfigError> {
+        let folder = &self.policy.directory;
+        if !folder.is_dir() {
+            let problem = format!("is \"{}\", which is no folder", folder.display());
+            let cure = "make it, with policies/*.cedar and entitlements.toml; \
+                        examples/getting-started is one to copy";
+            return wrong("policy.directory", problem, cure);
+        }
+        if let DirectoryConfig::File { path } = &self.directory
+            && !path.is_file()
+        {
+            let problem = format!("is \"{}\", which is no file", path.display());
+            let cure = "write one table for each person: [people.\"ISSUER#SUBJECT\"]";
+            return wrong("directory.path", problem, cure);
+        }
+        Ok(())
+    }
+
+    /// Whether AWS takes every entitlement, and the service gets into its account.
+    pub(crate) fn check_entitlements(&self, bundle: &Bundle) -> Result<(), ConfigError> {
+        for entitlement in bundle.entitlements() {
+            if !self.aws.accounts.contains_key(&entitlement.account) {
+                return wrong(
+                    &format!("aws.accounts.{}", entitlement.account),
+                    format!("is missing, and {} is in that account", entitlement.id),
+                    "add the table, or take the entitlement out",
+                );
+            }
+            if let Err(found) = hallpass_aws::check_entitlement(entitlement) {
+                let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+                return wrong(
+                    &format!("policy.directory, entitlement {}", entitlement.id),
+                    format!("does not fit into AWS: {}", found.join("; ")),
+                    "change it in entitlements.toml",
+                );
+            }
         }
         Ok(())
     }

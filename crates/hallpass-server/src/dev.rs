@@ -26,26 +26,26 @@ const REGION: &str = "us-east-1";
 #[derive(Debug, clap::Args)]
 pub(crate) struct DevArgs {
     /// Where the API listens; loopback only.
-    #[arg(long, default_value = "127.0.0.1:8443")]
+    #[arg(long, default_value = "127.0.0.1:8443", value_name = "ADDRESS")]
     listen: SocketAddr,
     /// Where the development issuer listens; loopback only.
-    #[arg(long, default_value = "127.0.0.1:0")]
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     issuer_listen: SocketAddr,
-    /// Folder with policies/, entitlements.toml and people.toml; the built-in sample when left out.
-    #[arg(long)]
+    /// Folder with policies/, entitlements.toml and people.toml [default: a built-in sample].
+    #[arg(long, value_name = "FOLDER")]
     pack: Option<PathBuf>,
-    /// Keep state here (Temporal's database, signing key, logs); a folder that is removed at the
-    /// end when left out. The AWS emulator forgets in any case.
-    #[arg(long)]
+    /// Keep Temporal's database, the signing key and the logs here [default: a folder that is
+    /// removed at the end]. The AWS emulator forgets in any case.
+    #[arg(long, value_name = "FOLDER")]
     state_dir: Option<PathBuf>,
-    /// Folder for the pinned tools (Temporal, AWS emulator); `.tools` when left out.
-    #[arg(long, env = "HALLPASS_TOOLS_DIR")]
+    /// Folder for the pinned tools, Temporal and the AWS emulator [default: .tools].
+    #[arg(long, env = "HALLPASS_TOOLS_DIR", value_name = "FOLDER")]
     tools_dir: Option<PathBuf>,
     /// Also start Temporal's web UI.
     #[arg(long)]
     ui: bool,
     /// Write the addresses as JSON to this file once everything answers.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
 }
 

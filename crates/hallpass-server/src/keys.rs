@@ -21,7 +21,10 @@ pub(crate) enum KeyError {
     },
     #[error("{path} can be read by others (mode {mode:o}); run `chmod 600 {path}`")]
     Open { path: PathBuf, mode: u32 },
-    #[error("{path} does not hold a 32-byte seed in base 64")]
+    #[error(
+        "{path} does not hold a 32-byte seed in base 64; make one with \
+         `hallpassd new-signing-key FILE`"
+    )]
     Form { path: PathBuf },
     #[error("cannot write {path}; it may exist already")]
     Write {

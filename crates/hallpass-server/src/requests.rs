@@ -1,21 +1,25 @@
 //! Access requests as Temporal holds them: start, order, look, list. No policy and no identity here.
 
+mod filter;
+mod sweeps;
+
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use hallpass_evidence::Envelope;
-use hallpass_types::{AccessRequestId, AccessRequestSpec, PrincipalId, RequestId, Sha256Digest};
+use hallpass_types::{AccessRequestId, AccessRequestSpec, RequestId};
+use hallpass_workflows::AccessRequest;
 use hallpass_workflows::names::{
     SA_ENTITLEMENT, SA_PHASE, SA_REQUESTER, TASK_QUEUE, access_request_of, workflow_id,
 };
 use hallpass_workflows::wire::{ExtendReply, IssueReply, Look, LookInput};
-use hallpass_workflows::{AccessRequest, names};
 use temporalio_client::errors::{
     WorkflowInteractionError, WorkflowQueryError, WorkflowStartError, WorkflowUpdateError,
 };
 use temporalio_client::{
-    Client, RpcOptions, WorkflowExecuteUpdateOptions, WorkflowHandle, WorkflowIdConflictPolicy,
-    WorkflowIdReusePolicy, WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
+    Client, RpcOptions, WorkflowExecuteUpdateOptions, WorkflowExecutionStatus, WorkflowHandle,
+    WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowQueryOptions, WorkflowSignalOptions,
+    WorkflowStartOptions,
 };
 use temporalio_common::data_converters::{PayloadConverter, RawValue};
 use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
@@ -24,6 +28,9 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
     GetWorkflowExecutionHistoryRequest, ListWorkflowExecutionsRequest,
 };
 use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes};
+
+pub(crate) use filter::Filter;
+use filter::{query_key, requester_key};
 
 /// Answers of Temporal's front end and of a query that a worker answers.
 const CALL: Duration = Duration::from_secs(10);
@@ -60,16 +67,6 @@ pub(crate) enum RequestsError {
 pub(crate) enum Started {
     New,
     Existing,
-}
-
-/// Which requests to list.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Filter {
-    pub(crate) requester: Option<PrincipalId>,
-    pub(crate) phases: Vec<hallpass_types::Phase>,
-    pub(crate) entitlement: Option<hallpass_types::EntitlementId>,
-    pub(crate) since: Option<jiff::Timestamp>,
-    pub(crate) until: Option<jiff::Timestamp>,
 }
 
 /// The door to Temporal. Cheap to clone.
@@ -136,6 +133,15 @@ impl Requests {
             Ok(look) => Ok(look),
             Err(WorkflowQueryError::NotFound(_)) => Err(RequestsError::NotFound),
             Err(error) => Err(unavailable("look at a request", error)),
+        }
+    }
+
+    /// Whether the request's workflow still runs.
+    pub(crate) async fn is_open(&self, id: &AccessRequestId) -> Result<bool, RequestsError> {
+        match self.handle(id).describe(Default::default()).await {
+            Ok(description) => Ok(description.status() == WorkflowExecutionStatus::Running),
+            Err(WorkflowInteractionError::NotFound(_)) => Err(RequestsError::NotFound),
+            Err(error) => Err(unavailable("describe a request", error)),
         }
     }
 
@@ -325,45 +331,6 @@ impl Requests {
             Err(status) => Err(unavailable("watch a request", status)),
         }
     }
-}
-
-impl Filter {
-    /// As a visibility query. Values are our own words and digests: nothing of a caller's is spliced.
-    fn query(&self) -> String {
-        let mut terms = vec![format!(
-            "WorkflowType = '{}'",
-            names::ACCESS_REQUEST_WORKFLOW
-        )];
-        if let Some(requester) = &self.requester {
-            terms.push(format!("{SA_REQUESTER} = '{}'", requester_key(requester)));
-        }
-        if let Some(entitlement) = &self.entitlement {
-            terms.push(format!("{SA_ENTITLEMENT} = '{entitlement}'"));
-        }
-        if !self.phases.is_empty() {
-            let list: Vec<_> = self.phases.iter().map(|p| format!("'{p}'")).collect();
-            terms.push(format!("{SA_PHASE} IN ({})", list.join(", ")));
-        }
-        if let Some(since) = self.since {
-            terms.push(format!("StartTime >= '{since}'"));
-        }
-        if let Some(until) = self.until {
-            terms.push(format!("StartTime < '{until}'"));
-        }
-        terms.join(" AND ")
-    }
-}
-
-fn query_key(query: &str) -> [u8; 16] {
-    let digest = Sha256Digest::of(query.as_bytes());
-    let mut key = [0; 16];
-    key.copy_from_slice(&digest.as_str().as_bytes()[..16]);
-    key
-}
-
-/// What visibility shows instead of a requester's id, since a codec does not encrypt it.
-fn requester_key(id: &PrincipalId) -> String {
-    Sha256Digest::of(id.to_string().as_bytes()).to_string()
 }
 
 /// A client-side deadline comes back as CANCELLED "Timeout expired", never as DEADLINE_EXCEEDED.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hallpass_aws::Aws;
-use hallpass_evidence::Keyring;
+use hallpass_evidence::{Keyring, SigningKey};
 use hallpass_identity::Verifier;
 use temporalio_client::Client;
 use temporalio_common::telemetry::TelemetryOptions;
@@ -15,6 +15,7 @@ use temporalio_sdk::runtime::RuntimeOptions;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::api::auth::Door;
 use crate::api::{self, Api};
@@ -52,6 +53,7 @@ impl Role {
 pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
     let bundles = Bundles::load(&config.policy.directory)?;
+    config.check_entitlements(&bundles.current())?;
     let key = keys::load(&config.signing.key_file)?;
     Verifier::new(config.issuers, reqwest::Client::new(), config.tokens)?;
     println!("configuration {} is valid", path.display());
@@ -114,25 +116,21 @@ pub(crate) async fn run(
     ready: impl FnOnce(Option<std::net::SocketAddr>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let bundles = Arc::new(Bundles::load(&config.policy.directory)?);
+    config.check_entitlements(&bundles.current())?;
     let signer = Arc::new(keys::load(&config.signing.key_file)?);
-    let previous = config.signing.previous_public_keys.iter().cloned();
-    let keyring = Keyring::new(previous.chain([signer.public_key()]));
-    let http = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(Duration::from_secs(3))
-        .build()?;
-    let verifier = Verifier::new(config.issuers, http, config.tokens)?;
+    let trust = trust(&config, &signer);
+    let verifier = Verifier::new(config.issuers, http_client()?, config.tokens)?;
     let client = temporal::connect(&config.temporal).await?;
     let workers = Workers {
-        trust: worker::Trust {
-            keyring,
-            deployment: config.deployment.clone(),
-        },
+        trust,
         bundles: Arc::clone(&bundles),
         directory: Arc::new(Directory::new(config.directory)),
         aws: Aws::new(&config.aws).await?,
     }
     .start(role, &client)?;
+    if role.has(Role::Ends) {
+        Requests::new(client.clone()).schedule_sweeps().await?;
+    }
     let api = Api {
         requests: Requests::new(client),
         bundles: Arc::clone(&bundles),
@@ -166,7 +164,16 @@ pub(crate) async fn run(
     reload.abort();
     tracing::info!("draining");
     let _ = stopping.send(true);
-    // Calls first: those under way may wait for the workers. Streams would hold the drain for ever.
+    drain(served, workers).await?;
+    tracing::info!("drained");
+    outcome
+}
+
+/// Calls first: those under way may wait for the workers. A stream would hold the drain for ever.
+async fn drain(
+    served: Option<JoinHandle<Result<(), tonic::transport::Error>>>,
+    workers: Vec<Running>,
+) -> anyhow::Result<()> {
     if let Some(mut served) = served
         && tokio::time::timeout(CALLS_DRAIN, &mut served)
             .await
@@ -177,8 +184,24 @@ pub(crate) async fn run(
     for worker in workers {
         tokio::task::spawn_blocking(move || worker.drain()).await??;
     }
-    tracing::info!("drained");
-    outcome
+    Ok(())
+}
+
+/// Which orders count: those signed now or with an earlier key, for this deployment.
+fn trust(config: &Config, signer: &SigningKey) -> worker::Trust {
+    let previous = config.signing.previous_public_keys.iter().cloned();
+    worker::Trust {
+        keyring: Keyring::new(previous.chain([signer.public_key()])),
+        deployment: config.deployment.clone(),
+    }
+}
+
+/// A redirect would carry a token or a key request to another place than the configured one.
+fn http_client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(3))
+        .build()
 }
 
 struct Workers {
@@ -200,6 +223,8 @@ impl Workers {
         if role.has(Role::Ends) {
             let bodies = EndBodies {
                 aws: self.aws.clone(),
+                bundles: Arc::clone(&self.bundles),
+                requests: Requests::new(client.clone()),
             };
             running.push(worker::start_ends(&runtime, client.clone(), bodies)?);
         }

@@ -2,12 +2,14 @@
 
 mod activities;
 mod evidence;
+mod failure;
+mod sweep;
 
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hallpass_workflows::AccessRequest;
 use hallpass_workflows::names::{ENDS_TASK_QUEUE, TASK_QUEUE};
+use hallpass_workflows::{AccessRequest, Sweep};
 use temporalio_client::Client;
 use temporalio_sdk::runtime::PollerBehavior;
 use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder};
@@ -62,7 +64,9 @@ pub(crate) fn start(
     let options = WorkerOptions::new(TASK_QUEUE)
         .register_activities(bodies)
         .register_workflow::<AccessRequest>()
-        .map_err(|e| failed(TASK_QUEUE, "cannot register its workflow", e))?
+        .map_err(|e| failed(TASK_QUEUE, "cannot register a workflow", e))?
+        .register_workflow::<Sweep>()
+        .map_err(|e| failed(TASK_QUEUE, "cannot register a workflow", e))?
         // A cached workflow costs 56 KiB and CPU on every task; replaying one costs less than that.
         .max_cached_workflows(1_000)
         // After a kill, tasks wait this long on the dead worker's own queue (default 10 s).

@@ -1,10 +1,12 @@
 //! The workspace's own tasks: `cargo xtask --help` lists them. Never shipped.
 
 mod command;
+mod demo;
 mod node;
 mod progress;
 mod proto;
 mod readme;
+mod service;
 mod setup;
 mod stages;
 mod tidy;
@@ -32,6 +34,11 @@ enum Task {
     ///
     /// Everything goes under `.tools` (or HALLPASS_TOOLS_DIR); a second run changes nothing.
     Setup,
+    /// Show the whole life of a request on this machine, and check every claim on the way.
+    ///
+    /// Starts `hallpassd dev`, asks, approves, reads a bucket, waits for the end and sees AWS refuse.
+    /// Takes less than a minute once everything is built, and leaves nothing running.
+    Demo(demo::Options),
     /// Check the rules that no compiler knows: who may depend on whom, sizes, forgotten markers.
     Tidy,
     /// Run everything that must pass before a change lands, as CI does.
@@ -45,6 +52,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Setup => setup::run(),
+        Task::Demo(options) => demo::run(&options),
         Task::Tidy => tidy::run(),
         Task::Test(options) => stages::run(&options),
         Task::ProtoImage => proto::write_image(),

@@ -1,11 +1,12 @@
 //! The commands that README.md shows, run as they stand there.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::{Context, bail};
 
-use crate::command::{command, run};
-use crate::workspace;
+use crate::command::command;
+use crate::{service, workspace};
 
 const MARK: &str = "<!-- run -->";
 
@@ -18,7 +19,8 @@ pub(crate) struct Block {
     pub(crate) commands: Vec<String>,
 }
 
-/// Runs the marked blocks in order, each in one shell, as a reader who types them would.
+/// Runs the marked blocks in order beside `hallpassd dev`, each in one shell, as a reader who types
+/// them would.
 pub(crate) fn check() -> anyhow::Result<()> {
     let text = fs::read_to_string(workspace::root().join("README.md"))
         .context("could not read README.md")?;
@@ -26,12 +28,74 @@ pub(crate) fn check() -> anyhow::Result<()> {
     if blocks.is_empty() {
         bail!("README.md marks no `console` block with {MARK}");
     }
-    for block in blocks {
-        let script = format!("set -e\n{}", block.commands.join("\n"));
-        run(command("bash").args(["-c", &script]))
-            .with_context(|| format!("README.md:{}: the commands fail", block.line))?;
+    let missing = missing_tests(&named_tests(&text), &all_tests()?);
+    if !missing.is_empty() {
+        bail!(
+            "README.md names tests that do not exist: {}",
+            missing.join(", ")
+        );
     }
-    Ok(())
+    service::beside(async |service| {
+        for block in blocks {
+            let mut bash = command("bash");
+            bash.args(["-c", &script(&block)])
+                .envs(service.environment()?);
+            service::run(bash)
+                .await
+                .with_context(|| format!("README.md:{}: the commands fail", block.line))?;
+        }
+        Ok(())
+    })
+}
+
+/// Tests that the tables name, as `module::name` between back quotes.
+fn named_tests(markdown: &str) -> Vec<&str> {
+    let rows = markdown.lines().filter(|line| line.starts_with('|'));
+    rows.flat_map(|row| row.split('`').skip(1).step_by(2))
+        .filter(|quoted| quoted.contains("::"))
+        .collect()
+}
+
+/// The named tests that are not among all of them.
+fn missing_tests<'a>(named: &[&'a str], all: &BTreeSet<String>) -> Vec<&'a str> {
+    let exists = |test: &str| {
+        let name = test.rsplit("::").next();
+        name.is_some_and(|name| all.contains(name))
+    };
+    named.iter().copied().filter(|test| !exists(test)).collect()
+}
+
+/// The name of every function of the workspace that is marked as a test.
+fn all_tests() -> anyhow::Result<BTreeSet<String>> {
+    let mut tests = BTreeSet::new();
+    for file in workspace::files()?
+        .iter()
+        .filter(|file| file.ends_with(".rs"))
+    {
+        let source = fs::read_to_string(workspace::root().join(file))
+            .with_context(|| format!("could not read {file}"))?;
+        tests.extend(tests_in(&source));
+    }
+    Ok(tests)
+}
+
+fn tests_in(source: &str) -> Vec<String> {
+    let mut tests = Vec::new();
+    let mut is_test = false;
+    for line in source.lines().map(str::trim) {
+        if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+            is_test = true;
+        } else if let Some((_, name)) = line.split_once("fn ").filter(|_| is_test) {
+            tests.extend(name.split(['(', '<']).next().map(str::to_owned));
+            is_test = false;
+        }
+    }
+    tests
+}
+
+/// Stops at the first command that fails, also at one whose output goes into a variable or a pipe.
+fn script(block: &Block) -> String {
+    format!("set -euo pipefail\n{}", block.commands.join("\n"))
 }
 
 /// The `console` blocks whose fence follows a line that is just the mark.
@@ -100,6 +164,20 @@ mod tests {
                 commands: vec!["one".into(), "two \\\n    three".into()]
             }]
         );
+    }
+
+    #[test]
+    fn tests_that_tables_name_must_exist() {
+        let markdown = "`not::in_a_table`\n| promise | `it::holds`, `word`, `b::gone` |\n";
+        let source = "#[test]\nfn holds() {}\nfn gone() {}\n#[tokio::test]\nasync fn waits() {}\n";
+        let all: BTreeSet<_> = tests_in(source).into_iter().collect();
+        assert_eq!(
+            all,
+            BTreeSet::from(["holds".to_owned(), "waits".to_owned()])
+        );
+        let named = named_tests(markdown);
+        assert_eq!(named, ["it::holds", "b::gone"]);
+        assert_eq!(missing_tests(&named, &all), ["b::gone"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use clap::ValueEnum;
 
-use crate::{proto, readme, setup, tidy};
+use crate::{demo, proto, readme, setup, tidy};
 
 /// Which stages to run.
 #[derive(clap::Args)]
@@ -45,6 +45,8 @@ pub(crate) enum Stage {
     Aws,
     /// Tests of the whole against Temporal and the emulator
     Integration,
+    /// The story that `cargo xtask demo` tells, claim by claim
+    Demo,
     /// Documentation, warnings being errors
     Docs,
     /// Style of the protobuf files
@@ -79,6 +81,7 @@ impl Stage {
             .unwrap_or_default()
     }
 
+    /// Those that start `hallpassd` build it first: alone they would test an old one.
     fn run(self) -> Outcome {
         let result = match self {
             Self::Fmt => cargo::fmt(),
@@ -89,11 +92,12 @@ impl Stage {
             Self::DocTests => cargo::doc_tests(),
             Self::Unit => cargo::unit_tests(),
             Self::Aws => cargo::aws_tests(),
-            Self::Integration => cargo::integration_tests(),
+            Self::Integration => cargo::build().and_then(|()| cargo::integration_tests()),
+            Self::Demo => cargo::build().and_then(|()| demo::tell()),
             Self::Docs => cargo::docs(),
             Self::ProtoLint => proto::lint(),
             Self::ProtoBreaking => proto::breaking(),
-            Self::Readme => readme::check(),
+            Self::Readme => cargo::build().and_then(|()| readme::check()),
             Self::Deny if !cargo::has_deny() => {
                 return Outcome::Skipped("cargo-deny is not installed".to_owned());
             }

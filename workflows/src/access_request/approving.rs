@@ -24,6 +24,7 @@ impl AccessRequest {
         let input = AdmitInput {
             start: ctx.state(|s| s.start.clone()),
             workflow_id: ctx.workflow_id().to_owned(),
+            run: ctx.state(|s| s.core.run().to_owned()),
             started_at: ctx.state(|s| s.core.created_at()),
             now: time(ctx),
         };

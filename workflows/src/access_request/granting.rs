@@ -128,12 +128,11 @@ impl AccessRequest {
             .await
             .map_err(|e| explain(&e))?;
         if !weighing.allows() {
-            let shut = weighing
-                .answers
-                .iter()
-                .filter(|a| !a.allows())
-                .map(PolicyAnswer::explain);
-            return Err(("policy_denied", shut.collect::<Vec<_>>().join(" ")));
+            let shut = weighing.answers.iter().filter(|a| !a.allows());
+            let mut words: Vec<_> = shut.map(PolicyAnswer::explain).collect();
+            // Guard rails often stand at both gates, in the same words.
+            words.dedup();
+            return Err(("policy_denied", words.join(" ")));
         }
         let grant = ctx.state(|s| s.core.grant().cloned());
         if let Some(grant) = grant.filter(|g| g.created) {

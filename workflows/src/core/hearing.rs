@@ -106,6 +106,12 @@ impl RequestCore {
                 format!("it is an order to {}", statement.order.door()),
             ));
         }
+        if statement.run.as_ref() != Some(&self.run) {
+            return Err((
+                "other_run",
+                "it was signed for an earlier run of this workflow".to_owned(),
+            ));
+        }
         Ok((statement, envelope))
     }
 
@@ -188,5 +194,372 @@ impl RequestCore {
             }
         }
         self.touch(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use hallpass_evidence::{Keyring, SigningKey};
+    use hallpass_types::machine::Event;
+    use hallpass_types::{
+        AccessMode, AccessRequestId, AccessRequestSpec, ApprovalTally, AuthFacts, AwsAccountId,
+        Entitlement, EntitlementId, Grant, GrantDuration, PolicyAnswer, PolicyOutcome, Principal,
+        PrincipalId, PrincipalKind, Probe, Risk, RoleArn, Sha256Digest, Verdict,
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::Admitted;
+
+    const RUN: &str = "run-1";
+
+    fn now() -> Timestamp {
+        "2026-11-22T10:00:00Z".parse().unwrap()
+    }
+
+    fn person(name: &str, acting_for: Option<&str>) -> Principal {
+        let id = |n: &str| PrincipalId::new("https://idp.example", n).unwrap();
+        Principal {
+            id: id(name),
+            kind: if acting_for.is_some() {
+                PrincipalKind::Agent
+            } else {
+                PrincipalKind::Human
+            },
+            display_name: None,
+            groups: BTreeSet::new(),
+            acting_for: acting_for.map(id),
+            auth: AuthFacts {
+                mfa: true,
+                authenticated_at: now(),
+                client: None,
+            },
+        }
+    }
+
+    fn key(n: u64) -> RequestId {
+        RequestId::parse(&format!("00000000-0000-4000-8000-{n:012x}")).unwrap()
+    }
+
+    fn service() -> SigningKey {
+        SigningKey::from_seed(&[7; 32])
+    }
+
+    fn spec(requester: Principal) -> AccessRequestSpec {
+        AccessRequestSpec {
+            id: AccessRequestId::derive(&requester.id, &key(1)),
+            request_id: key(1),
+            requester,
+            entitlement: EntitlementId::parse("prod-reports").unwrap(),
+            duration: GrantDuration::from_seconds(600).unwrap(),
+            reason: Reason::parse("because").unwrap(),
+            ticket: None,
+        }
+    }
+
+    fn statement(spec: &AccessRequestSpec, actor: Principal, id: u64, order: Order) -> Statement {
+        Statement {
+            deployment: "test".to_owned(),
+            access_request: spec.id.clone(),
+            run: Some(RUN.to_owned()),
+            request_digest: spec.body_digest(),
+            request_id: key(id),
+            actor,
+            order,
+            signed_at: now(),
+        }
+    }
+
+    /// A request of alice's that is admitted and waits.
+    fn waiting() -> (RequestCore, AccessRequestSpec) {
+        waiting_for(person("alice", None))
+    }
+
+    fn waiting_for(requester: Principal) -> (RequestCore, AccessRequestSpec) {
+        let spec = spec(requester);
+        let role_arn = RoleArn::parse("arn:aws:iam::111122223333:role/Reader").unwrap();
+        let answer = PolicyAnswer {
+            gate: "request".to_owned(),
+            outcome: PolicyOutcome::Allow,
+            policy_ids: Vec::new(),
+            messages: Vec::new(),
+            errors: Vec::new(),
+            policy_digest: Sha256Digest::of(b""),
+            inputs: Default::default(),
+        };
+        let start = Order::RequestAccess {
+            spec: Box::new(spec.clone()),
+        };
+        let admitted = Admitted {
+            start: service()
+                .sign(&statement(&spec, spec.requester.clone(), 1, start))
+                .unwrap(),
+            spec: spec.clone(),
+            keyring: Keyring::new([service().public_key()]),
+            deployment: "test".to_owned(),
+            entitlement: Entitlement {
+                id: spec.entitlement.clone(),
+                title: String::new(),
+                account: AwsAccountId::parse("111122223333").unwrap(),
+                account_name: String::new(),
+                environment: String::new(),
+                region: "us-east-1".to_owned(),
+                access: AccessMode::Assume {
+                    role_arn: role_arn.clone(),
+                    session_policy: None,
+                },
+                risk: Risk::new(1).unwrap(),
+                owners: Vec::new(),
+                max_duration: spec.duration,
+                external_id: None,
+                probe: Probe {
+                    service: "s3".to_owned(),
+                    path: "/".to_owned(),
+                },
+                tags: Default::default(),
+            },
+            request: answer.clone(),
+            activate: answer,
+            required: Some(ApprovalTally {
+                owner: 1,
+                security: 0,
+                distinct: 1,
+            }),
+            planned: Grant {
+                role_arn,
+                role_unique_id: None,
+                created: false,
+                session_name: "alice".to_owned(),
+                aws_request_ids: Vec::new(),
+            },
+            approval_window_seconds: 3600,
+            max_issues: 2,
+        };
+        let mut core = RequestCore::new(RUN.to_owned(), now());
+        core.admit(Box::new(admitted), now());
+        core.apply(Event::PolicyAllowed { lapses_at: now() }, now())
+            .unwrap();
+        (core, spec)
+    }
+
+    fn active() -> (RequestCore, AccessRequestSpec) {
+        let (mut core, spec) = waiting();
+        core.apply(Event::ApprovalsComplete { end: now().into() }, now())
+            .unwrap();
+        core.apply(Event::Provisioned, now()).unwrap();
+        (core, spec)
+    }
+
+    fn approve() -> Order {
+        Order::Decide {
+            verdict: Verdict::Approve,
+            reason: None,
+        }
+    }
+
+    fn signed(statement: &Statement) -> Option<Value> {
+        serde_json::to_value(service().sign(statement).unwrap()).ok()
+    }
+
+    fn code(heard: Result<Heard, Refusal>) -> String {
+        match heard {
+            Ok(Heard::New(..)) => "new".to_owned(),
+            Ok(Heard::Again(_)) => "again".to_owned(),
+            Err(refusal) => refusal.code,
+        }
+    }
+
+    #[test]
+    fn only_a_good_signature_for_this_request_at_the_right_door_is_heard() {
+        let (mut core, spec) = waiting();
+        let good = statement(&spec, person("bob", None), 2, approve());
+        let foreign = SigningKey::from_seed(&[8; 32]).sign(&good).unwrap();
+        let other = self::spec(person("mallory", None));
+        let of_other = statement(&other, person("bob", None), 3, approve());
+        let mut of_other_body = good.clone();
+        of_other_body.request_digest = Sha256Digest::of(b"another body");
+        let mut elsewhere = good.clone();
+        elsewhere.deployment = "prod".to_owned();
+        let attempts = [
+            (None, "decide", "malformed"),
+            (
+                Some(Value::String("approve".to_owned())),
+                "decide",
+                "malformed",
+            ),
+            (serde_json::to_value(&good).ok(), "decide", "malformed"),
+            (
+                serde_json::to_value(foreign).ok(),
+                "decide",
+                "untrusted_key",
+            ),
+            (signed(&of_other), "decide", "other_request"),
+            (signed(&of_other_body), "decide", "other_request"),
+            (signed(&elsewhere), "decide", "other_deployment"),
+            (signed(&good), "revoke", "other_door"),
+        ];
+        let count = attempts.len();
+        for (payload, door, want) in attempts {
+            assert_eq!(code(core.hear(door, payload, now())), want);
+        }
+        let snapshot = core.snapshot().unwrap();
+        assert_eq!(
+            (snapshot.decisions.len(), snapshot.refused_count),
+            (0, count as u64)
+        );
+        assert_eq!(snapshot.state.phase(), Phase::AwaitingApproval);
+        assert_eq!(code(core.hear("decide", signed(&good), now())), "new");
+    }
+
+    #[test]
+    fn an_order_counts_once_and_its_key_means_one_body() {
+        let (mut core, spec) = waiting();
+        let yes = statement(&spec, person("bob", None), 2, approve());
+        assert_eq!(code(core.hear("decide", signed(&yes), now())), "new");
+        let mut retry = yes.clone();
+        retry.signed_at = now() + jiff::SignedDuration::from_secs(5);
+        assert_eq!(code(core.hear("decide", signed(&retry), now())), "again");
+        let no = Order::Decide {
+            verdict: Verdict::Deny,
+            reason: None,
+        };
+        let other = statement(&spec, person("bob", None), 2, no);
+        assert_eq!(
+            code(core.hear("decide", signed(&other), now())),
+            "request_id_reused"
+        );
+        assert_eq!(core.decision_count(), 1);
+    }
+
+    #[test]
+    fn nobody_decides_their_own_request_nor_through_an_agent() {
+        let agent = || person("helper", Some("alice"));
+        for (requester, approver) in [
+            (person("alice", None), person("alice", None)),
+            (person("alice", None), agent()),
+            (agent(), person("alice", None)),
+            (agent(), person("other-helper", Some("alice"))),
+        ] {
+            let (mut core, spec) = waiting_for(requester);
+            let order = statement(&spec, approver, 2, approve());
+            assert_eq!(
+                code(core.hear("decide", signed(&order), now())),
+                "own_request"
+            );
+        }
+    }
+
+    #[test]
+    fn credentials_and_extensions_are_for_the_requester_alone() {
+        let issue = || Order::IssueCredentials {
+            recipient_public_key: String::new(),
+        };
+        let extend = || Order::Extend {
+            by_seconds: 60,
+            reason: Reason::parse("x").unwrap(),
+        };
+        let (mut core, spec) = active();
+        for (i, who) in [person("bob", None), person("helper", Some("alice"))]
+            .iter()
+            .enumerate()
+        {
+            let n = 10 + 2 * i as u64;
+            let order = statement(&spec, who.clone(), n, issue());
+            assert_eq!(code(core.hear("issue", signed(&order), now())), "not_yours");
+            let order = statement(&spec, who.clone(), n + 1, extend());
+            assert_eq!(
+                code(core.hear("extend", signed(&order), now())),
+                "not_yours"
+            );
+        }
+        let own = statement(&spec, person("alice", None), 30, issue());
+        assert_eq!(code(core.hear("issue", signed(&own), now())), "new");
+        assert_eq!(core.begin_issue(&own, now()), Ok(1));
+        assert_eq!(core.begin_issue(&own, now()), Ok(2));
+        assert_eq!(core.begin_issue(&own, now()).unwrap_err().code, "limit");
+    }
+
+    #[test]
+    fn once_its_end_is_ordered_a_grant_gives_nothing_more() {
+        let (mut core, spec) = active();
+        let back = statement(
+            &spec,
+            person("alice", None),
+            2,
+            Order::Return { reason: None },
+        );
+        assert_eq!(code(core.hear("return", signed(&back), now())), "new");
+        let issue = Order::IssueCredentials {
+            recipient_public_key: String::new(),
+        };
+        let order = statement(&spec, person("alice", None), 3, issue);
+        assert_eq!(code(core.hear("issue", signed(&order), now())), "state");
+        assert!(!core.is_open());
+    }
+
+    #[test]
+    fn refusals_are_counted_beyond_those_that_are_shown() {
+        let (mut core, _) = waiting();
+        for _ in 0..50 {
+            let _ = core.hear("decide", None, now());
+        }
+        let snapshot = core.snapshot().unwrap();
+        assert_eq!((snapshot.refusals.len(), snapshot.refused_count), (20, 50));
+    }
+
+    #[test]
+    fn an_order_signed_for_an_earlier_run_is_refused() {
+        let (mut core, spec) = waiting();
+        let approve = Order::Decide {
+            verdict: Verdict::Approve,
+            reason: None,
+        };
+        let mut earlier = statement(&spec, person("bob", None), 2, approve);
+        for run in [Some("run-0".to_owned()), None] {
+            earlier.run = run;
+            let envelope = service().sign(&earlier).unwrap();
+            let payload = serde_json::to_value(envelope).unwrap();
+            let refusal = core.hear("decide", Some(payload), now()).unwrap_err();
+            assert_eq!(refusal.code, "other_run");
+        }
+        assert_eq!(core.decision_count(), 0);
+    }
+
+    proptest! {
+        /// Whoever says whatever, in any order: recorded decisions are never the requester's, and
+        /// only the requester gives back.
+        #[test]
+        fn no_sequence_of_orders_lets_the_requester_decide(
+            orders in proptest::collection::vec((0usize..4, 0usize..5, 2u64..9), 0..30)
+        ) {
+            let (mut core, spec) = waiting();
+            let people = [
+                person("alice", None),
+                person("helper", Some("alice")),
+                person("bob", None),
+                person("carol", None),
+            ];
+            for (who, what, id) in orders {
+                let (door, order) = match what {
+                    0 => ("decide", approve()),
+                    1 => ("decide", Order::Decide { verdict: Verdict::Deny, reason: None }),
+                    2 => ("withdraw", Order::Withdraw { reason: None }),
+                    3 => ("return", Order::Return { reason: None }),
+                    _ => ("revoke", Order::Revoke { reason: Reason::parse("x").unwrap() }),
+                };
+                let order = statement(&spec, people[who].clone(), id, order);
+                let _ = core.hear(door, signed(&order), now());
+            }
+            let snapshot = core.snapshot().unwrap();
+            for decision in &snapshot.decisions {
+                prop_assert!(!decision.approver.is_or_acts_for(&spec.requester));
+            }
+            if core.is_withdrawn() {
+                prop_assert!(snapshot.end_order.unwrap().0.is_or_acts_for(&spec.requester));
+            }
+            prop_assert!(core.end_order().is_none(), "nothing is active");
+        }
     }
 }

@@ -9,7 +9,7 @@ use hallpass_types::AccessRequestId;
 use zeroize::Zeroizing;
 
 use super::{Context, creds};
-use crate::cli::EnvShell;
+use crate::cli::{EnvShell, Output};
 use crate::errors::CliError;
 use crate::exit::Exit;
 use crate::token::TOKEN_VARIABLE;
@@ -77,12 +77,19 @@ fn region(of_grant: &str) -> String {
 /// Prints commands for a shell to evaluate.
 ///
 /// # Errors
-/// As [`creds::issue`].
+/// As [`creds::issue`], and [`CliError::Usage`] when JSON is wanted and no shell is named.
 pub(super) async fn print_shell(
     cx: &Context,
     id: &AccessRequestId,
-    shell: EnvShell,
+    shell: Option<EnvShell>,
 ) -> Result<Exit, CliError> {
+    // JSON that a shell evaluates would show the secret in the shell's complaint.
+    if shell.is_none() && cx.terminal.output == Output::Json {
+        let words = "`env` prints shell commands: name the shell with --shell, or use \
+                     `hallpass creds --output json`";
+        return Err(CliError::Usage(words.to_owned()));
+    }
+    let shell = shell.unwrap_or(EnvShell::Bash);
     let session = cx.session().await?;
     let issued = creds::issue(&session, id).await?;
     let mut text = Zeroizing::new(String::with_capacity(16 * 1024));

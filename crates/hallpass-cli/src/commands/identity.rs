@@ -59,11 +59,17 @@ pub(super) async fn login(cx: &Context, token_stdin: bool) -> Result<Exit, CliEr
 /// [`CliError::TokenFile`].
 pub(super) fn logout(cx: &Context) -> Result<Exit, CliError> {
     let server = display(&cx.server);
-    cx.terminal.say(&if cx.token_file().remove()? {
+    let was_logged_in = cx.token_file().remove()?;
+    cx.terminal.say(&if was_logged_in {
         format!("logged out of {server}")
     } else {
         format!("was not logged in at {server}")
     });
+    let object = json::LoggedOut {
+        server,
+        was_logged_in,
+    };
+    cx.terminal.show(&object, String::new)?;
     Ok(Exit::Ok)
 }
 

@@ -8,7 +8,7 @@ use crate::cli::{LsArgs, StateName};
 use crate::connect::timed;
 use crate::errors::CliError;
 use crate::exit::Exit;
-use crate::output::{json, table};
+use crate::output::{json, table, words};
 use crate::retry::Patience;
 
 const LARGEST_PAGE: u32 = 200;
@@ -46,6 +46,8 @@ pub(super) async fn ls(cx: &Context, args: LsArgs) -> Result<Exit, CliError> {
         message.page_token = page.next_page_token;
     }
     list.truncate(limit);
+    // The server's order has those first whose workflow still runs.
+    list.sort_by_key(|r| std::cmp::Reverse(words::instant(r.create_time.as_ref())));
     if list.is_empty() {
         cx.terminal.say("no requests");
     }

@@ -135,11 +135,13 @@ pub(super) async fn run(cx: &Context, args: RequestArgs) -> Result<Exit, CliErro
         validate_only: false,
         ..wanted
     };
-    let created = create(&session, &wanted).await.inspect_err(|_| {
-        cx.terminal.say(&format!(
-            "to ask again without asking twice, add --request-id {}",
-            wanted.request_id
-        ));
+    let created = create(&session, &wanted).await.inspect_err(|error| {
+        if error.leaves_doubt() {
+            cx.terminal.say(&format!(
+                "to ask again without asking twice, add --request-id {}",
+                wanted.request_id
+            ));
+        }
     })?;
     let wait = args.wait || (!args.no_wait && cx.terminal.stdout);
     finish(cx, &session, created, wait.then_some(args.timeout)).await

@@ -59,22 +59,57 @@ impl Refused {
         self.code == code_name(Code::FailedPrecondition)
     }
 
+    /// Whether the server may have taken the order before it failed.
+    pub(crate) fn leaves_doubt(&self) -> bool {
+        let doubtful = [
+            Code::Cancelled,
+            Code::Unknown,
+            Code::DeadlineExceeded,
+            Code::Aborted,
+            Code::Internal,
+            Code::Unavailable,
+        ];
+        doubtful.iter().any(|code| self.code == code_name(*code))
+    }
+
     /// Whether the token was refused.
     pub(crate) fn is_unauthenticated(&self) -> bool {
         self.code == code_name(Code::Unauthenticated)
     }
 
-    /// The details for people, one per line.
+    /// What is wrong for people; the only wrong field by the option that sets it.
+    pub(super) fn human_message(&self) -> String {
+        match self.only_field() {
+            Some(Field { field, description }) => {
+                format!("{} {description}", flag_of(field).unwrap_or(field))
+            }
+            None => self.to_string(),
+        }
+    }
+
+    /// The field that the message is about, when the message says nothing else.
+    fn only_field(&self) -> Option<&Field> {
+        match self.fields.as_slice() {
+            [only] if self.message == format!("{} {}", only.field, only.description) => Some(only),
+            _ => None,
+        }
+    }
+
+    /// The details for people, one per line, without those that the message has told.
     pub(super) fn human_details(&self) -> String {
         let mut lines = Vec::new();
-        for Field { field, description } in &self.fields {
-            let flag = flag_of(field).map_or(String::new(), |flag| format!(" ({flag})"));
-            lines.push(format!("{field}{flag}: {description}"));
+        if self.only_field().is_none() {
+            for Field { field, description } in &self.fields {
+                let flag = flag_of(field).map_or(String::new(), |flag| format!(" ({flag})"));
+                lines.push(format!("{field}{flag}: {description}"));
+            }
         }
         for v in &self.violations {
-            lines.push(format!("{} {}: {}", v.r#type, v.subject, v.description));
+            if v.description != self.message {
+                lines.push(format!("{} {}: {}", v.r#type, v.subject, v.description));
+            }
         }
-        for (key, value) in &self.metadata {
+        for (key, value) in self.metadata.iter().filter(|(_, v)| !v.is_empty()) {
             lines.push(format!("{key}: {value}"));
         }
         lines
@@ -256,6 +291,15 @@ mod tests {
           access_request.duration (--for): at most 2h for prod-db
           access_request.reason (-m): must not be[2J empty
         ");
+    }
+
+    #[test]
+    fn the_only_bad_field_is_told_once_by_its_option() {
+        let mut details = ErrorDetails::new();
+        details.add_bad_request_violation("access_request.duration", "must be at most 4h");
+        let message = "access_request.duration must be at most 4h";
+        let text = error(Code::InvalidArgument, message, details).human();
+        assert_eq!(text, "error: --for must be at most 4h\n");
     }
 
     #[test]

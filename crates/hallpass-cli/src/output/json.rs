@@ -252,6 +252,35 @@ shape!(
     }
 );
 
+shape!(
+    /// Something that a sweep found.
+    SweepFinding from SweepFinding as w {
+        account: String = w.account.clone(),
+        what: String = w.what.clone(),
+        access_request: String = w.access_request.clone(),
+        known: String = w.known.clone(),
+        judgement: String = w.judgement.clone(),
+        done: bool = w.done,
+        error: String = w.error.clone(),
+    }
+);
+
+shape!(
+    /// What `admin sweep` prints.
+    Sweep from SweepResponse as w {
+        findings: Vec<SweepFinding> = list(&w.findings),
+        errors: Vec<String> = w.errors.clone(),
+    }
+);
+
+/// What `logout` prints.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LoggedOut {
+    pub(crate) server: String,
+    pub(crate) was_logged_in: bool,
+}
+
 /// What `ls` and `queue` print.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -305,118 +334,7 @@ mod tests {
         let shape = |r| serde_json::to_string_pretty(&AccessRequest::from(&r)).unwrap();
         let mut ended = crate::output::samples::ended();
         ended.reason = "stuck migration".to_owned();
-        insta::assert_snapshot!(shape(ended), @r#"
-        {
-          "name": "accessRequests/ar-0123456789abcdefghjkmnpqrs",
-          "entitlement": "entitlements/prod-db-admin",
-          "duration": "5400s",
-          "reason": "stuck migration",
-          "ticket": "INC-42",
-          "requester": {
-            "id": "https://idp.example#ada",
-            "kind": "PRINCIPAL_KIND_HUMAN",
-            "displayName": "Ada",
-            "groups": [
-              "eng"
-            ],
-            "actingFor": "",
-            "mfa": true,
-            "authenticatedTime": "2026-03-01T11:59:00Z"
-          },
-          "state": "STATE_ENDED",
-          "createTime": "2026-03-01T12:00:00Z",
-          "updateTime": "2026-03-01T12:08:20Z",
-          "lapseTime": null,
-          "endTime": "2026-03-01T13:40:00Z",
-          "approvals": {
-            "required": {
-              "owner": 1,
-              "security": 1,
-              "distinct": 2
-            },
-            "counted": {
-              "owner": 1,
-              "security": 0,
-              "distinct": 1
-            }
-          },
-          "decisions": [
-            {
-              "requestId": "6b0f7c1e-3c1d-4b43-9a53-1d7d3c2f8a10",
-              "approver": {
-                "id": "https://idp.example#bob",
-                "kind": "PRINCIPAL_KIND_HUMAN",
-                "displayName": "Bob",
-                "groups": [
-                  "eng"
-                ],
-                "actingFor": "",
-                "mfa": true,
-                "authenticatedTime": "2026-03-01T11:59:00Z"
-              },
-              "verdict": "VERDICT_APPROVE",
-              "reason": "seen",
-              "signTime": "2026-03-01T12:00:30Z",
-              "statementDigest": "abababababababababababababababababababababababababababababababab"
-            }
-          ],
-          "policyAnswers": [
-            {
-              "gate": "request",
-              "allowed": true,
-              "policyIds": [
-                "on-call-may-ask"
-              ],
-              "messages": [
-                "on call this week"
-              ],
-              "errors": [],
-              "policyDigest": "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"
-            }
-          ],
-          "roleArn": "arn:aws:iam::111122223333:role/db-admin",
-          "issuedCredentials": [
-            {
-              "accessKeyId": "ASIAEXAMPLE",
-              "sessionExpireTime": "2026-03-01T13:01:40Z",
-              "endTime": "2026-03-01T13:40:00Z",
-              "assumedRoleId": "AROAEXAMPLE:ada-01234567",
-              "serial": 1,
-              "recipientKeyDigest": "efefefefefefefefefefefefefefefefefefefefefefefefefefefefefefefef"
-            }
-          ],
-          "endCause": "END_CAUSE_RETURNED",
-          "proof": {
-            "proveTime": "2026-03-01T12:08:20.4Z",
-            "readBack": "deny hallpass-01234567 stands on the shared role",
-            "deniedCall": "sts:GetCallerIdentity",
-            "deniedCode": "AccessDenied",
-            "awsRequestIds": [
-              "req-1"
-            ]
-          },
-          "lag": "0.400s",
-          "leftovers": [],
-          "note": "",
-          "refusals": [],
-          "revision": 8,
-          "entitlementDetails": {
-            "name": "entitlements/prod-db-admin",
-            "title": "Database admin",
-            "account": "111122223333",
-            "accountName": "prod-data",
-            "environment": "prod",
-            "mode": "ACCESS_MODE_ASSUME",
-            "roleArn": "arn:aws:iam::111122223333:role/db-admin",
-            "risk": 2,
-            "maxDuration": "14400s",
-            "owners": [
-              "data-owners"
-            ],
-            "allowedDuration": "7200s"
-          }
-        }
-        "#);
+        insta::assert_snapshot!("an_access_request", shape(ended));
         let empty: serde_json::Value =
             serde_json::from_str(&shape(v1::AccessRequest::default())).unwrap();
         let full: serde_json::Value =

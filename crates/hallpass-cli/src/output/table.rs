@@ -174,6 +174,34 @@ pub(crate) fn timeline(view: &View, entries: &[v1::TimelineEntry]) -> String {
     render(view, &["TIME", "WHO", "WHAT"], &[0], rows)
 }
 
+/// What a sweep found.
+pub(crate) fn sweep(view: &View, findings: &[v1::SweepFinding]) -> String {
+    let rows = findings
+        .iter()
+        .map(|f| {
+            let outcome = match (f.done, f.error.as_str()) {
+                (true, _) => "done".to_owned(),
+                (false, "") => "-".to_owned(),
+                (false, error) => clean(error),
+            };
+            let judgement = clean(&f.judgement).replace('_', " ");
+            vec![
+                clean(&f.account),
+                clean(&f.what),
+                clean(&f.known),
+                judgement,
+                outcome,
+            ]
+        })
+        .collect();
+    render(
+        view,
+        &["ACCOUNT", "WHAT", "HISTORY", "JUDGEMENT", "OUTCOME"],
+        &[0],
+        rows,
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

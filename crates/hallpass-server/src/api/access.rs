@@ -7,8 +7,6 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use futures::{StreamExt as _, TryStreamExt as _};
 use hallpass_evidence::Order;
 use hallpass_proto::convert;
 use hallpass_proto::v1::access_service_server::AccessService;
@@ -25,64 +23,11 @@ use tonic::{Request, Response, Status};
 use super::Api;
 use super::auth::caller;
 use super::errors::{self, BadFields, bad_field};
-use super::orders::{Address, key_text, optional_reason};
+use super::lists::{Page, snapshots};
+use super::orders::{Address, key_text, must_be_same, optional_reason};
 use crate::requests::{Filter, RequestsError};
 
 pub(crate) struct Access(pub(crate) Arc<Api>);
-
-/// One page of a list.
-pub(super) struct Page {
-    size: i32,
-    token: Vec<u8>,
-}
-
-impl Page {
-    pub(super) fn read(size: i32, token: &str) -> Result<Self, Status> {
-        let mut bad = BadFields::default();
-        if !(0..=200).contains(&size) {
-            bad.add("page_size", "must be 0 to 200");
-        }
-        let token = bad
-            .take("page_token", URL_SAFE_NO_PAD.decode(token))
-            .unwrap_or_default();
-        bad.finish()?;
-        Ok(Self {
-            size: if size == 0 { 50 } else { size },
-            token,
-        })
-    }
-}
-
-/// One page of requests, each as its workflow sees it now.
-pub(super) async fn snapshots(
-    api: &Api,
-    filter: &Filter,
-    page: Page,
-) -> Result<(Vec<RequestSnapshot>, String), Status> {
-    let unavailable = |e| errors::from_requests(e, "accessRequests/-");
-    let (ids, next) = api
-        .requests
-        .list(filter, page.size, &page.token)
-        .await
-        .map_err(unavailable)?;
-    let looks: Vec<Option<RequestSnapshot>> = futures::stream::iter(ids)
-        .map(|id| async move {
-            match api.requests.look(&id, None).await {
-                Ok(look) => Ok(look.snapshot.map(|s| *s)),
-                // Deleted by retention between the list and the look.
-                Err(RequestsError::NotFound) => Ok(None),
-                Err(error) => Err(error),
-            }
-        })
-        .buffered(8)
-        .try_collect()
-        .await
-        .map_err(unavailable)?;
-    Ok((
-        looks.into_iter().flatten().collect(),
-        URL_SAFE_NO_PAD.encode(next),
-    ))
-}
 
 /// Refuses what only makes sense while access is open or being opened.
 pub(super) fn must_be_active(snapshot: &RequestSnapshot, name: &str) -> Result<(), Status> {
@@ -328,12 +273,14 @@ impl AccessService for Access {
         };
         let name = id.name();
         let look = self.0.requests.look(&id, None);
-        let (_, snapshot) = self.0.visible(&caller, &id, look).await?;
+        let (look, snapshot) = self.0.visible(&caller, &id, look).await?;
         must_be_requester(&caller, &snapshot)?;
         let order = Order::IssueCredentials {
             recipient_public_key: key_text(key.as_bytes()),
         };
-        let (_, envelope) = self.0.sign(&caller, &snapshot, &request_id, order)?;
+        let (_, envelope) = self
+            .0
+            .sign(&caller, (&look, &snapshot), &request_id, order)?;
         let reply = match self.0.requests.issue(&id, &request_id, &envelope).await {
             // A closed workflow knows only ids it has answered before.
             Err(RequestsError::NotFound) => {
@@ -374,13 +321,15 @@ impl AccessService for Access {
         };
         let name = id.name();
         let look = self.0.requests.look(&id, None);
-        let (_, snapshot) = self.0.visible(&caller, &id, look).await?;
+        let (look, snapshot) = self.0.visible(&caller, &id, look).await?;
         must_be_requester(&caller, &snapshot)?;
         let order = Order::Extend {
             by_seconds: by.as_seconds(),
             reason,
         };
-        let (_, envelope) = self.0.sign(&caller, &snapshot, &request_id, order)?;
+        let (statement, envelope) = self
+            .0
+            .sign(&caller, (&look, &snapshot), &request_id, order)?;
         let reply = match self.0.requests.extend(&id, &request_id, &envelope).await {
             Err(RequestsError::NotFound) => {
                 let why = format!("the request is {}, not active", snapshot.state.phase());
@@ -388,11 +337,13 @@ impl AccessService for Access {
             }
             reply => reply.map_err(|e| errors::from_requests(e, &name))?,
         };
+        let look = self.0.requests.look(&id, Some(&request_id));
+        let (look, snapshot) = self.0.visible(&caller, &id, look).await?;
+        // The update id decides, not its input: another order under it must not look carried out.
+        must_be_same(&look, &statement)?;
         if let Reply::Refused(refusal) = reply {
             return Err(errors::from_refusal(&refusal, &name));
         }
-        let look = self.0.requests.look(&id, None);
-        let (_, snapshot) = self.0.visible(&caller, &id, look).await?;
         Ok(Response::new(convert::access_request(&snapshot)))
     }
 }

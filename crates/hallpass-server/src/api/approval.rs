@@ -13,9 +13,9 @@ use hallpass_types::{Phase, Reason, Verdict};
 use tonic::{Request, Response, Status};
 
 use super::Api;
-use super::access::{Page, snapshots};
 use super::auth::caller;
 use super::errors::{self, BadFields};
+use super::lists::{Page, snapshots};
 use super::orders::{Address, optional_reason};
 use crate::requests::Filter;
 

@@ -12,9 +12,9 @@ use hallpass_types::AccessRequestId;
 use tonic::{Request, Response, Status};
 
 use super::Api;
-use super::access::{Page, snapshots};
 use super::auth::caller;
 use super::errors::{self, BadFields, bad_field};
+use super::lists::{Page, snapshots};
 use crate::requests::Filter;
 
 pub(crate) struct Audit(pub(crate) Arc<Api>);
@@ -28,8 +28,13 @@ impl AuditService for Audit {
         let caller = caller(&request)?.principal;
         let id = AccessRequestId::parse_name(&request.get_ref().name)
             .map_err(|e| bad_field("name", &e.to_string()))?;
-        let look = self.0.requests.look(&id, None);
-        self.0.visible(&caller, &id, look).await?;
+        let look = self.0.requests.look(&id, None).await;
+        // A start that was refused is nobody's request; auditors see that it was tried.
+        let tried = look.as_ref().is_ok_and(|l| l.refused_start.is_some());
+        if !(tried && self.0.may_view_all(&caller).allows()) {
+            let look = std::future::ready(look);
+            self.0.visible(&caller, &id, look).await?;
+        }
         let history = self.0.requests.history(&id).await;
         let (history, run_id) = history.map_err(|e| errors::from_requests(e, &id.name()))?;
         let entries = hallpass_audit::timeline(&history)

@@ -39,17 +39,18 @@ pub(super) fn optional_reason(bad: &mut BadFields, text: &str) -> Option<Reason>
 }
 
 impl Api {
-    /// Signs an order about `snapshot`'s request.
+    /// Signs an order about `snapshot`'s request, for the run that `look` saw.
     pub(super) fn sign(
         &self,
         caller: &Principal,
-        snapshot: &RequestSnapshot,
+        (look, snapshot): (&Look, &RequestSnapshot),
         request_id: &RequestId,
         order: Order,
     ) -> Result<(Statement, Envelope), Status> {
         let statement = Statement {
             deployment: self.deployment.clone(),
             access_request: snapshot.spec.id.clone(),
+            run: Some(look.run.clone()),
             request_digest: snapshot.spec.body_digest(),
             request_id: request_id.clone(),
             actor: caller.clone(),
@@ -77,7 +78,7 @@ impl Api {
         let name = id.name();
         let look = self.requests.look(&id, Some(&request_id));
         let (look, snapshot) = self.visible(caller, &id, look).await?;
-        let (statement, envelope) = self.sign(caller, &snapshot, &request_id, order)?;
+        let (statement, envelope) = self.sign(caller, (&look, &snapshot), &request_id, order)?;
         if let Some(answer) = answered(&look, &statement, &name)? {
             return Ok(answer);
         }
@@ -119,14 +120,20 @@ fn answered(
     let Some(receipt) = &look.receipt else {
         return Ok(None);
     };
-    let digest = statement.body_digest().map_err(|e| errors::internal(&e))?;
-    if receipt.body_digest != digest {
-        return Err(errors::request_id_reused());
-    }
+    must_be_same(look, statement)?;
     match (&receipt.refusal, &look.snapshot) {
         (Some(refusal), _) => Err(errors::from_refusal(refusal, name)),
         (None, Some(snapshot)) => Ok(Some(convert::access_request(snapshot))),
         (None, None) => Ok(None),
+    }
+}
+
+/// Refuses an order whose request id was used for another one.
+pub(super) fn must_be_same(look: &Look, statement: &Statement) -> Result<(), Status> {
+    let digest = statement.body_digest().map_err(|e| errors::internal(&e))?;
+    match &look.receipt {
+        Some(receipt) if receipt.body_digest != digest => Err(errors::request_id_reused()),
+        _ => Ok(()),
     }
 }
 

@@ -9,28 +9,32 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hallpass_aws::{AssumeOrder, Aws, AwsError, EndOrder, Order as AwsOrder, Retry};
+use hallpass_aws::{AssumeOrder, Aws, EndOrder, Order as AwsOrder};
 use hallpass_evidence::Order;
 use hallpass_policy::{Bundle, RequestFacts, Weighed};
 use hallpass_seal::RecipientPublicKey;
 use hallpass_types::{EndInstant, Grant, ProofOfEnd, SealedCredentials};
 use hallpass_workflows::activities as ports;
-use hallpass_workflows::timeouts::REFUSED;
 use hallpass_workflows::wire::{
     Admission, AdmitInput, Admitted, EndInput, Evidence, IssueInput, MoveFenceInput,
-    ProvisionInput, WeighInput, Weighing,
+    ProvisionInput, SweepInput, SweepReport, WeighInput, Weighing,
 };
 use jiff::{SignedDuration, Timestamp};
 use temporalio_macros::activities;
-use temporalio_sdk::ApplicationFailure;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use super::evidence::{Trust, Unproven, Verified};
+use super::failure::{aws_error, fatal, retry, words};
+use super::sweep::Sweeper;
 use crate::bundle::Bundles;
 use crate::directory::Directory;
+use crate::requests::Requests;
 
 /// Clocks of workers and of Temporal may differ by so much.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(60);
+
+/// A reset runs a recorded request again, with a later end: it may end access, but gives none.
+const RESET: &str = "the workflow was reset in Temporal: it gives nothing any more, ask again";
 
 /// What all but the ends need.
 pub(crate) struct Bodies {
@@ -40,9 +44,12 @@ pub(crate) struct Bodies {
     pub(crate) aws: Aws,
 }
 
-/// What the ends need: no key, no policy, no directory. Ending asks nobody.
+/// What the ends need: no key and no directory. Ending asks nobody; the sweep reads which roles are
+/// shared, and which histories are there.
 pub(crate) struct EndBodies {
     pub(crate) aws: Aws,
+    pub(crate) bundles: Arc<Bundles>,
+    pub(crate) requests: Requests,
 }
 
 #[activities]
@@ -50,9 +57,12 @@ impl Bodies {
     #[activity(definition = ports::Admit)]
     pub(crate) async fn admit(
         self: Arc<Self>,
-        _ctx: ActivityContext,
+        ctx: ActivityContext,
         input: AdmitInput,
     ) -> Result<Admission, ActivityError> {
+        if ctx.info().workflow_run_id.as_ref() != Some(&input.run) {
+            return Ok(refused("reset", RESET.to_owned()));
+        }
         let started = self
             .trust
             .start(&input.start, &input.workflow_id, input.started_at);
@@ -152,10 +162,10 @@ impl Bodies {
     #[activity(definition = ports::Provision)]
     pub(crate) async fn provision(
         self: Arc<Self>,
-        _ctx: ActivityContext,
+        ctx: ActivityContext,
         input: ProvisionInput,
     ) -> Result<Grant, ActivityError> {
-        let verified = self.authorize(&input.evidence, input.end).await?;
+        let verified = self.authorize(&ctx, &input.evidence, input.end).await?;
         let order = aws_order(&verified.spec, &input.evidence.entitlement, input.end);
         self.aws.provision(&order).await.map_err(aws_error)
     }
@@ -163,10 +173,10 @@ impl Bodies {
     #[activity(definition = ports::MoveFence)]
     pub(crate) async fn move_fence(
         self: Arc<Self>,
-        _ctx: ActivityContext,
+        ctx: ActivityContext,
         input: MoveFenceInput,
     ) -> Result<(), ActivityError> {
-        let verified = self.authorize(&input.evidence, input.end).await?;
+        let verified = self.authorize(&ctx, &input.evidence, input.end).await?;
         let order = aws_order(&verified.spec, &input.evidence.entitlement, input.end);
         self.aws
             .move_fence(&order, &input.grant)
@@ -178,12 +188,15 @@ impl Bodies {
     #[activity(definition = ports::Issue)]
     pub(crate) async fn issue(
         self: Arc<Self>,
-        _ctx: ActivityContext,
+        ctx: ActivityContext,
         input: IssueInput,
     ) -> Result<SealedCredentials, ActivityError> {
-        let verified = self.authorize(&input.evidence, input.end).await?;
+        let verified = self.authorize(&ctx, &input.evidence, input.end).await?;
         let spec = &verified.spec;
-        let statement = self.trust.order(&input.order, spec).map_err(fatal)?;
+        let statement = self
+            .trust
+            .order(&input.order, spec, &input.evidence.run)
+            .map_err(fatal)?;
         let Order::IssueCredentials {
             recipient_public_key,
         } = &statement.order
@@ -262,6 +275,21 @@ impl EndBodies {
             .await
             .map_err(retry)
     }
+
+    #[activity(definition = ports::Sweep)]
+    pub(crate) async fn sweep(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        input: SweepInput,
+    ) -> Result<SweepReport, ActivityError> {
+        let sweeper = Sweeper {
+            aws: &self.aws,
+            bundles: &self.bundles,
+            requests: &self.requests,
+            dry_run: input.dry_run,
+        };
+        Ok(sweeper.sweep().await)
+    }
 }
 
 impl Bodies {
@@ -309,9 +337,13 @@ impl Bodies {
     /// Whoever gives access asks the activate gate again, over evidence verified here.
     async fn authorize(
         &self,
+        ctx: &ActivityContext,
         evidence: &Evidence,
         end: EndInstant,
     ) -> Result<Verified, ActivityError> {
+        if ctx.info().workflow_run_id.as_ref() != Some(&evidence.run) {
+            return Err(fatal(words(RESET)));
+        }
         let bundle = self.bundles.current();
         let verified = self.trust.verify(evidence, &bundle).map_err(fatal)?;
         let (verified, weighed) = self.count(&bundle, evidence, verified).await?;
@@ -359,43 +391,5 @@ fn refused(code: &str, why: String) -> Admission {
     Admission::Refused {
         code: code.to_owned(),
         why,
-    }
-}
-
-fn words(why: &str) -> Box<dyn Error + Send + Sync> {
-    why.into()
-}
-
-/// The whole chain of an error in one line: Temporal keeps only the outermost message.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text = format!("{text}: {inner}");
-        source = inner.source();
-    }
-    text
-}
-
-/// Tried again by the workflow's retry policy.
-fn retry(error: impl Into<Box<dyn Error + Send + Sync>>) -> ActivityError {
-    let error = error.into();
-    anyhow::anyhow!(chain(error.as_ref())).into()
-}
-
-/// Not tried again: the same call would get the same answer.
-fn fatal(error: impl Into<Box<dyn Error + Send + Sync>>) -> ActivityError {
-    let error = error.into();
-    ApplicationFailure::builder(anyhow::anyhow!(chain(error.as_ref())))
-        .type_name(REFUSED.to_owned())
-        .non_retryable(true)
-        .build()
-        .into()
-}
-
-fn aws_error(error: AwsError) -> ActivityError {
-    match error.retry() {
-        Retry::Backoff => retry(error),
-        Retry::Never => fatal(error),
     }
 }

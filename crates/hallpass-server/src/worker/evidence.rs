@@ -104,14 +104,21 @@ impl Trust {
         }
     }
 
-    /// An order about `spec` that `envelope` holds.
+    /// An order about `spec`, given in `run`, that `envelope` holds.
     pub(crate) fn order(
         &self,
         envelope: &Envelope,
         spec: &AccessRequestSpec,
+        run: &str,
     ) -> Result<Statement, Unproven> {
         let statement = self.statement(envelope)?;
         let digest: Sha256Digest = spec.body_digest();
+        if statement.run.as_deref() != Some(run) {
+            return Err(unproven(
+                "other_run",
+                "it was signed for an earlier run of this workflow",
+            ));
+        }
         if statement.access_request == spec.id && statement.request_digest == digest {
             Ok(statement)
         } else {
@@ -143,7 +150,7 @@ impl Trust {
         }
         let mut decisions = Vec::new();
         for envelope in &evidence.decisions {
-            let statement = self.order(envelope, &spec)?;
+            let statement = self.order(envelope, &spec, &evidence.run)?;
             let Order::Decide { verdict, .. } = statement.order else {
                 return Err(unproven("other_door", "a decision that is none"));
             };
@@ -155,7 +162,7 @@ impl Trust {
         }
         let mut longest = seconds(spec.duration.as_seconds());
         for envelope in &evidence.extensions {
-            match self.order(envelope, &spec)?.order {
+            match self.order(envelope, &spec, &evidence.run)?.order {
                 Order::Extend { by_seconds, .. } => longest += seconds(by_seconds),
                 _ => return Err(unproven("other_door", "an extension that is none")),
             }

@@ -7,10 +7,13 @@ use anyhow::Context;
 use hallpass_standins::{Ministack, MinistackOptions, TOOLS_DIR_VARIABLE, Tools};
 
 use crate::command::{answers, cargo, command, run};
-use crate::{setup, workspace};
+use crate::{service, setup, workspace};
 
 /// Where the AWS adapter's tests find the emulator.
 const AWS_ENDPOINT_VARIABLE: &str = "HALLPASS_TEST_AWS_ENDPOINT";
+
+/// Where the integration tests find the service that they share.
+const WORLD_VARIABLE: &str = "HALLPASS_TEST_WORLD";
 
 const AWS: &str = "hallpass-aws";
 const INTEGRATION: &str = "hallpass-tests";
@@ -55,8 +58,13 @@ pub(crate) fn aws_tests() -> anyhow::Result<()> {
     tested.and_then(|()| stopped.context("could not stop the emulator"))
 }
 
+/// One service for all test processes: starting one for each would take most of the time.
 pub(crate) fn integration_tests() -> anyhow::Result<()> {
-    run(&mut tests(&Selection::Only(INTEGRATION))?)
+    let mut tests = tests(&Selection::Only(INTEGRATION))?;
+    service::beside(async |service| {
+        tests.env(WORLD_VARIABLE, service.ready_file());
+        service::run(tests).await
+    })
 }
 
 pub(crate) fn docs() -> anyhow::Result<()> {

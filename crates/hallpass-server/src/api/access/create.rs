@@ -37,6 +37,7 @@ pub(super) async fn create(
     let statement = Statement {
         deployment: api.deployment.clone(),
         access_request: spec.id.clone(),
+        run: None,
         request_digest: spec.body_digest(),
         request_id: spec.request_id.clone(),
         actor: caller,

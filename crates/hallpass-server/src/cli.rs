@@ -1,0 +1,117 @@
+//! The command line of hallpassd.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::dev::DevArgs;
+use crate::serve::Role;
+use crate::telemetry::Format;
+
+const EXAMPLES: &str = "\
+Examples:
+  hallpassd dev                                      try everything on this machine
+  hallpassd print-config > hallpassd.toml            start a configuration of your own
+  hallpassd new-signing-key /etc/hallpass/signing.key
+  hallpassd check-config --config hallpassd.toml     before every start and every change
+  hallpassd serve --config hallpassd.toml
+";
+
+/// Just-in-time AWS access that provably ends: the service.
+///
+/// Try it without an account or a cluster: `hallpassd dev`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hallpassd",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = EXAMPLES
+)]
+pub(crate) struct Cli {
+    /// How to write the log.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "HALLPASS_LOG_FORMAT",
+        value_name = "FORMAT",
+        help_heading = "Log"
+    )]
+    pub(crate) log_format: Format,
+    /// What to log, for instance `warn`, or `info,hallpassd=debug`.
+    #[arg(
+        long,
+        global = true,
+        default_value = "info",
+        env = "HALLPASS_LOG",
+        value_name = "FILTER",
+        help_heading = "Log"
+    )]
+    pub(crate) log: String,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve with a configuration file.
+    ///
+    /// SIGTERM and Ctrl-C drain: calls and activities under way finish. SIGHUP reads the policy
+    /// folder again; one that is not valid changes nothing.
+    Serve {
+        /// The configuration; `print-config` writes a commented one.
+        #[arg(long, env = "HALLPASS_CONFIG", value_name = "FILE")]
+        config: PathBuf,
+        /// Which parts to run in this process.
+        #[arg(long, value_enum, default_value_t)]
+        role: Role,
+        /// Write the addresses as JSON to this file once everything answers.
+        #[arg(long, value_name = "FILE")]
+        ready_file: Option<PathBuf>,
+    },
+    /// Try everything on this machine; needs no account and no cluster.
+    ///
+    /// Starts a Temporal dev server, an AWS emulator and a development issuer on loopback, with
+    /// two accounts and some people, and prints what to type next. The first start installs the
+    /// pinned tools. Ctrl-C takes everything down.
+    Dev(DevArgs),
+    /// Check a configuration file and everything it names; opens no port.
+    CheckConfig {
+        /// The configuration to check.
+        #[arg(long, env = "HALLPASS_CONFIG", value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Write the commented default configuration to standard output.
+    PrintConfig,
+    /// Make a signing key in a new file that only its owner can read.
+    ///
+    /// Prints the public key: what `signing.previous_public_keys` takes when the key is replaced.
+    NewSigningKey {
+        /// The file to make; it must not exist.
+        file: PathBuf,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn every_command_and_every_argument_has_help() {
+        let mut root = Cli::command();
+        root.build();
+        let mut commands = vec![&root];
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands());
+            let name = command.get_name();
+            assert!(command.get_about().is_some(), "{name} has no about-text");
+            for argument in command.get_arguments() {
+                let id = argument.get_id();
+                assert!(argument.get_help().is_some(), "{name} {id} has no help");
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Recorded histories of every released version replay on today's workflow code.
+//!
+//! `HALLPASS_RECORD_HISTORIES=1` makes the histories of the present version anew, from real runs.
+
+mod recorder;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hallpass_workflows::AccessRequest;
+use harness::activities;
+use prost::Message as _;
+use temporalio_client::WorkflowHistory;
+use temporalio_common::protos::temporal::api::history::v1::History;
+use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
+use temporalio_sdk::workflow_replayer::{
+    WorkflowReplayError, WorkflowReplayer, WorkflowReplayerOptions,
+};
+
+/// What each version's folder must have: each way a request can go.
+const KINDS: [&str; 9] = [
+    "denied-person",
+    "denied-policy",
+    "expired-assume",
+    "expired-create",
+    "extended",
+    "lapsed",
+    "returned",
+    "revoked",
+    "withdrawn",
+];
+
+/// A history without its start hangs the replayer; nothing here takes long.
+const REPLAY: Duration = Duration::from_secs(20);
+
+pub(crate) fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("histories")
+}
+
+/// Every recorded history, by its path below the folder, sorted.
+pub(crate) fn recorded() -> Vec<(String, History)> {
+    let mut found = Vec::new();
+    for version in std::fs::read_dir(folder()).expect("tests/histories") {
+        let version = version.unwrap().path();
+        for file in std::fs::read_dir(&version).unwrap() {
+            let path = file.unwrap().path();
+            assert_eq!(path.extension().unwrap(), "binpb", "{}", path.display());
+            let bytes = std::fs::read(&path).unwrap();
+            let history = History::decode(bytes.as_slice()).expect("a history");
+            let name = path.strip_prefix(folder()).unwrap().display().to_string();
+            found.push((name, history));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}
+
+fn named(name: &str) -> History {
+    let all = recorded();
+    let found = all.into_iter().find(|(n, _)| n.ends_with(&format!("/{name}.binpb")));
+    found.expect("a history of that name").1
+}
+
+/// Whether a history begins with its start and misses nothing in between.
+fn is_whole(history: &History) -> bool {
+    let starts = matches!(
+        history.events.first().and_then(|e| e.attributes.as_ref()),
+        Some(Attributes::WorkflowExecutionStartedEventAttributes(_))
+    );
+    let mut ids = history.events.iter().map(|e| e.event_id).zip(1..);
+    starts && ids.all(|(id, expected)| id == expected)
+}
+
+async fn replay(history: History) -> Result<(), WorkflowReplayError> {
+    assert!(is_whole(&history), "not a whole history");
+    let options = WorkflowReplayerOptions::new()
+        .register_workflow::<AccessRequest>()
+        .unwrap()
+        .build();
+    let replayer = WorkflowReplayer::new(options)?;
+    let replayed = replayer.replay_workflow(WorkflowHistory::from(history));
+    tokio::time::timeout(REPLAY, replayed).await.expect("it replays in time")
+}
+
+#[tokio::test]
+async fn every_recorded_history_replays() {
+    let recorded = recorded();
+    for kind in KINDS {
+        let name = format!("/{kind}.binpb");
+        assert!(recorded.iter().any(|(n, _)| n.ends_with(&name)), "no {kind}");
+    }
+    for (name, history) in recorded {
+        if let Err(error) = replay(history).await {
+            panic!("{name} does not replay: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_renamed_activity_does_not_replay() {
+    let mut history = named("expired-create");
+    let mut renamed = 0;
+    for event in &mut history.events {
+        if let Some(Attributes::ActivityTaskScheduledEventAttributes(a)) = &mut event.attributes
+            && let Some(kind) = &mut a.activity_type
+            && kind.name == "hallpass.provision"
+        {
+            kind.name = "hallpass.make".to_owned();
+            renamed += 1;
+        }
+    }
+    assert_eq!(renamed, 1);
+    assert!(matches!(replay(history).await, Err(WorkflowReplayError::Replay(_))));
+}
+
+#[tokio::test]
+async fn an_end_that_was_never_ordered_does_not_replay() {
+    let mut history = named("revoked");
+    let ended = |e: &&mut _| {
+        let e: &temporalio_common::protos::temporal::api::history::v1::HistoryEvent = e;
+        matches!(&e.attributes, Some(Attributes::WorkflowExecutionSignaledEventAttributes(a))
+            if a.signal_name == "revoke")
+    };
+    let signal = history.events.iter_mut().find(ended).expect("a revocation");
+    if let Some(Attributes::WorkflowExecutionSignaledEventAttributes(a)) = &mut signal.attributes {
+        a.input = None;
+    }
+    assert!(matches!(replay(history).await, Err(WorkflowReplayError::Replay(_))));
+}
+
+#[test]
+fn histories_with_a_gap_or_without_a_start_are_not_whole() {
+    let whole = named("expired-assume");
+    assert!(is_whole(&whole));
+    let mut gap = whole.clone();
+    gap.events.remove(3);
+    assert!(!is_whole(&gap));
+    let mut headless = whole;
+    headless.events.remove(0);
+    assert!(!is_whole(&headless));
+}
+
+#[test]
+fn the_recorded_histories_show_what_their_names_say() {
+    let ran = |name| activities(&named(name));
+    assert!(ran("expired-create").contains(&"hallpass.provision".to_owned()));
+    assert!(!ran("expired-assume").contains(&"hallpass.provision".to_owned()));
+    assert!(ran("extended").contains(&"hallpass.move_fence".to_owned()));
+    assert!(ran("revoked").contains(&"hallpass.tidy".to_owned()));
+    for opened in ["returned", "revoked", "extended", "expired-assume", "expired-create"] {
+        let ran = ran(opened);
+        assert!(ran.contains(&"hallpass.issue".to_owned()), "{opened}");
+        assert!(ran.contains(&"hallpass.end_access".to_owned()), "{opened}");
+    }
+    for shut in ["denied-person", "denied-policy", "lapsed", "withdrawn"] {
+        let ran = ran(shut);
+        assert!(ran.iter().all(|a| a == "hallpass.admit" || a == "hallpass.weigh"), "{shut}");
+    }
+}
