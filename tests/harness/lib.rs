@@ -57,10 +57,7 @@ pub fn binary(name: &str) -> PathBuf {
 ///
 /// # Panics
 /// When it never does, with `what` was waited for.
-pub async fn until<T, F: Future<Output = Option<T>>>(
-    what: &str,
-    attempt: impl FnMut() -> F,
-) -> T {
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, attempt: impl FnMut() -> F) -> T {
     until_within(PATIENCE, what, attempt).await
 }
 

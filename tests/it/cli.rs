@@ -1,6 +1,11 @@
 //! The real `hallpass` against the real service, as people use it.
 //!
 //! What it prints is kept in tests/golden/cli, with ids, instants and addresses left out.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use hallpass_seal::SecretCredentials;
 use harness::{Cli, Ran, Reading, Shared, finish, until, uuid};

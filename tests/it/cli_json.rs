@@ -1,4 +1,10 @@
 //! `--output json`: every command, one object on stdout, and errors as one object on stderr.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
 //! Wrong use of `hallpassd` is refused before a port opens, with key, value and cure.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

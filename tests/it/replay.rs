@@ -57,7 +57,9 @@ pub(crate) fn recorded() -> Vec<(String, History)> {
 
 fn named(name: &str) -> History {
     let all = recorded();
-    let found = all.into_iter().find(|(n, _)| n.ends_with(&format!("/{name}.binpb")));
+    let found = all
+        .into_iter()
+        .find(|(n, _)| n.ends_with(&format!("/{name}.binpb")));
     found.expect("a history of that name").1
 }
 
@@ -79,7 +81,9 @@ async fn replay(history: History) -> Result<(), WorkflowReplayError> {
         .build();
     let replayer = WorkflowReplayer::new(options)?;
     let replayed = replayer.replay_workflow(WorkflowHistory::from(history));
-    tokio::time::timeout(REPLAY, replayed).await.expect("it replays in time")
+    tokio::time::timeout(REPLAY, replayed)
+        .await
+        .expect("it replays in time")
 }
 
 #[tokio::test]
@@ -87,7 +91,10 @@ async fn every_recorded_history_replays() {
     let recorded = recorded();
     for kind in KINDS {
         let name = format!("/{kind}.binpb");
-        assert!(recorded.iter().any(|(n, _)| n.ends_with(&name)), "no {kind}");
+        assert!(
+            recorded.iter().any(|(n, _)| n.ends_with(&name)),
+            "no {kind}"
+        );
     }
     for (name, history) in recorded {
         if let Err(error) = replay(history).await {
@@ -110,7 +117,10 @@ async fn a_renamed_activity_does_not_replay() {
         }
     }
     assert_eq!(renamed, 1);
-    assert!(matches!(replay(history).await, Err(WorkflowReplayError::Replay(_))));
+    assert!(matches!(
+        replay(history).await,
+        Err(WorkflowReplayError::Replay(_))
+    ));
 }
 
 #[tokio::test]
@@ -125,7 +135,10 @@ async fn an_end_that_was_never_ordered_does_not_replay() {
     if let Some(Attributes::WorkflowExecutionSignaledEventAttributes(a)) = &mut signal.attributes {
         a.input = None;
     }
-    assert!(matches!(replay(history).await, Err(WorkflowReplayError::Replay(_))));
+    assert!(matches!(
+        replay(history).await,
+        Err(WorkflowReplayError::Replay(_))
+    ));
 }
 
 #[test]
@@ -147,13 +160,23 @@ fn the_recorded_histories_show_what_their_names_say() {
     assert!(!ran("expired-assume").contains(&"hallpass.provision".to_owned()));
     assert!(ran("extended").contains(&"hallpass.move_fence".to_owned()));
     assert!(ran("revoked").contains(&"hallpass.tidy".to_owned()));
-    for opened in ["returned", "revoked", "extended", "expired-assume", "expired-create"] {
+    for opened in [
+        "returned",
+        "revoked",
+        "extended",
+        "expired-assume",
+        "expired-create",
+    ] {
         let ran = ran(opened);
         assert!(ran.contains(&"hallpass.issue".to_owned()), "{opened}");
         assert!(ran.contains(&"hallpass.end_access".to_owned()), "{opened}");
     }
     for shut in ["denied-person", "denied-policy", "lapsed", "withdrawn"] {
         let ran = ran(shut);
-        assert!(ran.iter().all(|a| a == "hallpass.admit" || a == "hallpass.weigh"), "{shut}");
+        assert!(
+            ran.iter()
+                .all(|a| a == "hallpass.admit" || a == "hallpass.weigh"),
+            "{shut}"
+        );
     }
 }

@@ -79,7 +79,10 @@ async fn whole_request(alice: &Clients, bob: &Clients, entitlement: &str) -> (St
 async fn a_whole_request_leaves_no_secret_behind_in_either_mode() {
     let world = Private::start().await;
     let service = world.serve("all").await;
-    let tokens = [world.issuer.mint("alice").unwrap(), world.issuer.mint("bob").unwrap()];
+    let tokens = [
+        world.issuer.mint("alice").unwrap(),
+        world.issuer.mint("bob").unwrap(),
+    ];
     let connect = |token: &String| Clients::connect(world.server(), Some(token.clone()));
     let (alice, bob) = (connect(&tokens[0]).await, connect(&tokens[1]).await);
     // A token that is refused is logged as such, and must not be there either.
@@ -91,7 +94,10 @@ async fn a_whole_request_leaves_no_secret_behind_in_either_mode() {
         Secret::new("the service's AWS key", world.service_secret()),
         Secret::new("the requester's token", &tokens[0]),
         Secret::new("the approver's token", &tokens[1]),
-        Secret::new("the signature of a token", tokens[0].rsplit('.').next().unwrap()),
+        Secret::new(
+            "the signature of a token",
+            tokens[0].rsplit('.').next().unwrap(),
+        ),
         Secret::new("a refused token", &refused),
     ];
     let key = std::fs::read_to_string(world.signing_key_file()).unwrap();
@@ -101,32 +107,66 @@ async fn a_whole_request_leaves_no_secret_behind_in_either_mode() {
     for entitlement in ["prod-reports", "sandbox-scratch"] {
         let (name, session) = whole_request(&alice, &bob, entitlement).await;
         let secret = &session.secret;
-        secrets.push(Secret::new("a secret access key", secret.secret_access_key()));
+        secrets.push(Secret::new(
+            "a secret access key",
+            secret.secret_access_key(),
+        ));
         secrets.push(Secret::new("a session token", secret.session_token()));
         let id = Secret::new("an access key id", secret.access_key_id());
         let (engine, workflow) = (world.engine(), workflow_of(&name));
         let history = engine.history(&workflow).await.encode_to_vec();
-        let shown = engine.must(&["show", "-w", &workflow, "--output", "json"]).await;
+        let shown = engine
+            .must(&["show", "-w", &workflow, "--output", "json"])
+            .await;
         // The public half is found there: what looks for the secret half looks in the right place.
         assert!(id.is_in(&history), "the history does not name the key id");
-        assert!(id.is_in(shown.as_bytes()), "`temporal workflow show` does not");
+        assert!(
+            id.is_in(shown.as_bytes()),
+            "`temporal workflow show` does not"
+        );
         places.push((format!("history of {entitlement}"), history));
-        places.push((format!("shown history of {entitlement}"), shown.into_bytes()));
+        places.push((
+            format!("shown history of {entitlement}"),
+            shown.into_bytes(),
+        ));
         public.push(id);
     }
     let log = service.log.display().to_string();
     assert!(service.terminate().await.success());
     let files = files(&world);
-    assert!(std::fs::read_to_string(&log).unwrap().contains("\"level\":\"DEBUG\""));
-    let database: Vec<_> = files.iter().filter(|(f, _)| f.contains("temporal.db")).collect();
+    assert!(
+        std::fs::read_to_string(&log)
+            .unwrap()
+            .contains("\"level\":\"DEBUG\"")
+    );
+    let database: Vec<_> = files
+        .iter()
+        .filter(|(f, _)| f.contains("temporal.db"))
+        .collect();
     for id in &public {
-        assert!(database.iter().any(|(_, bytes)| id.is_in(bytes)), "the database does not");
+        assert!(
+            database.iter().any(|(_, bytes)| id.is_in(bytes)),
+            "the database does not"
+        );
     }
-    for wanted in [log.as_str(), "temporal.log", "ready-", "hallpassd.toml", "temporal.db"] {
-        assert!(files.iter().any(|(f, _)| f.contains(wanted)), "no file {wanted}");
+    for wanted in [
+        log.as_str(),
+        "temporal.log",
+        "ready-",
+        "hallpassd.toml",
+        "temporal.db",
+    ] {
+        assert!(
+            files.iter().any(|(f, _)| f.contains(wanted)),
+            "no file {wanted}"
+        );
     }
     // The emulator stands for AWS, which makes the secrets and may know them.
-    places.extend(files.into_iter().filter(|(f, _)| !f.ends_with("ministack.log")));
+    places.extend(
+        files
+            .into_iter()
+            .filter(|(f, _)| !f.ends_with("ministack.log")),
+    );
     for (place, bytes) in &places {
         for secret in &secrets {
             assert!(!secret.is_in(bytes), "{} is in {place}", secret.name);

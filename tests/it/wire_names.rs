@@ -60,7 +60,11 @@ fn in_code() -> BTreeSet<String> {
     }
     let consts = include_str!("../../workflows/src/names.rs").lines();
     for line in consts.filter(|l| l.starts_with("pub const ") && l.contains(": &str = ")) {
-        let name = line.trim_start_matches("pub const ").split(':').next().unwrap();
+        let name = line
+            .trim_start_matches("pub const ")
+            .split(':')
+            .next()
+            .unwrap();
         let kind = match name {
             _ if name.starts_with("SA_") => "search-attribute",
             _ if name.ends_with("TASK_QUEUE") => "task-queue",
@@ -84,7 +88,13 @@ fn in_event(event: &HistoryEvent, names: &mut BTreeSet<String>) {
         Some(Attributes::WorkflowExecutionStartedEventAttributes(a)) => {
             add("workflow", &a.workflow_type.clone().unwrap().name);
             add("task-queue", &queue(&a.task_queue));
-            for name in a.search_attributes.clone().unwrap_or_default().indexed_fields.keys() {
+            for name in a
+                .search_attributes
+                .clone()
+                .unwrap_or_default()
+                .indexed_fields
+                .keys()
+            {
                 add("search-attribute", name);
             }
         }
@@ -100,7 +110,13 @@ fn in_event(event: &HistoryEvent, names: &mut BTreeSet<String>) {
             add("task-queue", &queue(&a.task_queue));
         }
         Some(Attributes::UpsertWorkflowSearchAttributesEventAttributes(a)) => {
-            for name in a.search_attributes.clone().unwrap_or_default().indexed_fields.keys() {
+            for name in a
+                .search_attributes
+                .clone()
+                .unwrap_or_default()
+                .indexed_fields
+                .keys()
+            {
                 add("search-attribute", name);
             }
         }
@@ -113,7 +129,10 @@ fn names_in_code_are_those_of_the_golden_list() {
     let (code, golden) = (in_code(), golden());
     let gone: Vec<_> = golden.difference(&code).collect();
     let new: Vec<_> = code.difference(&golden).collect();
-    assert!(gone.is_empty() && new.is_empty(), "gone: {gone:#?}, new: {new:#?}");
+    assert!(
+        gone.is_empty() && new.is_empty(),
+        "gone: {gone:#?}, new: {new:#?}"
+    );
 }
 
 #[test]
@@ -127,8 +146,17 @@ fn names_in_recorded_histories_are_in_the_golden_list() {
     let unknown: Vec<_> = names.difference(&golden()).cloned().collect();
     assert_eq!(unknown, Vec::<String>::new());
     // The histories show every door and every activity of a request.
-    for kind in ["workflow ", "signal ", "update ", "task-queue ", "search-attribute "] {
-        assert!(names.iter().any(|n| n.starts_with(kind)), "no {kind}in the histories");
+    for kind in [
+        "workflow ",
+        "signal ",
+        "update ",
+        "task-queue ",
+        "search-attribute ",
+    ] {
+        assert!(
+            names.iter().any(|n| n.starts_with(kind)),
+            "no {kind}in the histories"
+        );
     }
     assert!(names.len() >= 20, "{names:#?}");
 }

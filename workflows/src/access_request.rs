@@ -38,7 +38,8 @@ const END: SearchAttributeKey<AttributeTime> = SearchAttributeKey::datetime(SA_E
 /// One access request from the first check to the proof of its end.
 #[workflow]
 pub struct AccessRequest {
-    start: Value,
+    /// Raw: a start that does not decode would be tried again for ever.
+    start: RawValue,
     core: RequestCore,
     /// Orders by signal that came before the request was admitted.
     early: Vec<(&'static str, Option<Value>)>,
@@ -49,7 +50,7 @@ pub struct AccessRequest {
 impl AccessRequest {
     /// Runs before any handler.
     #[init]
-    pub fn new(ctx: &WorkflowContextView, start: Value) -> Self {
+    pub fn new(ctx: &WorkflowContextView, start: RawValue) -> Self {
         Self {
             start,
             core: RequestCore::new(
@@ -308,7 +309,7 @@ fn detached_timer(wait: std::time::Duration, summary: &str) -> TimerOptions {
         .build()
 }
 
-/// A signal's payload by hand; `None` when it does not decode.
+/// A payload by hand; `None` when it does not decode.
 fn decode(converter: &PayloadConverter, raw: RawValue) -> Option<Value> {
     let data = SerializationContextData::None;
     let context = SerializationContext::new(&data, converter);

@@ -10,8 +10,8 @@ use hallpass_evidence::{Envelope, Statement};
 use hallpass_types::machine::{EndCause, Event, IllegalTransition, Phase, State};
 use hallpass_types::snapshot::Receipt;
 use hallpass_types::{
-    ApprovalsNeeded, Credential, Grant, Principal, ProofOfEnd, Reason, RecordedDecision, Refusal,
-    RequestId, RequestSnapshot,
+    ApprovalsNeeded, Credential, EndInstant, Grant, Principal, ProofOfEnd, Reason,
+    RecordedDecision, Refusal, RequestId, RequestSnapshot,
 };
 use jiff::Timestamp;
 
@@ -44,6 +44,7 @@ pub struct RequestCore {
     created_at: Timestamp,
     changed_at: Timestamp,
     state: State,
+    end: Option<EndInstant>,
     admitted: Option<Box<Admitted>>,
     refused_start: Option<String>,
     approvals: ApprovalsNeeded,
@@ -73,6 +74,7 @@ impl RequestCore {
             created_at: now,
             changed_at: now,
             state: State::Checking,
+            end: None,
             admitted: None,
             refused_start: None,
             approvals: ApprovalsNeeded::default(),
@@ -150,6 +152,7 @@ impl RequestCore {
     /// [`IllegalTransition`]; nothing changes then.
     pub fn apply(&mut self, event: Event, now: Timestamp) -> Result<(), IllegalTransition> {
         self.state = self.state.apply(event)?;
+        self.end = self.state.end().or(self.end);
         self.touch(now);
         Ok(())
     }
@@ -163,6 +166,9 @@ impl RequestCore {
     pub fn admit(&mut self, admitted: Box<Admitted>, now: Timestamp) {
         self.approvals.required = admitted.required.unwrap_or_default();
         self.answers = vec![admitted.request.clone()];
+        if admitted.activate.allows() {
+            self.answers.push(admitted.activate.clone());
+        }
         self.admitted = Some(admitted);
         self.touch(now);
     }
@@ -330,6 +336,7 @@ impl RequestCore {
             created_at: self.created_at,
             changed_at: self.changed_at,
             state: self.state.clone(),
+            end: self.end,
             entitlement: Some(admitted.entitlement.clone()),
             approvals: self.approvals,
             decisions: self.decisions.iter().map(|(_, d)| d.clone()).collect(),

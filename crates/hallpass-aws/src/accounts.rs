@@ -69,10 +69,22 @@ fn secret<'de, D: Deserializer<'de>>(input: D) -> Result<Zeroizing<String>, D::E
 
 /// The name of an environment variable.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "BTreeMap<String, String>")]
 pub struct EnvName {
     /// The name.
     pub env: String,
+}
+
+/// From a table, and from nothing else: a derived struct would take a list as well, and a key in
+/// it for the name of a variable that errors then print.
+impl TryFrom<BTreeMap<String, String>> for EnvName {
+    type Error = &'static str;
+    fn try_from(mut table: BTreeMap<String, String>) -> Result<Self, &'static str> {
+        match (table.remove("env"), table.is_empty()) {
+            (Some(env), true) => Ok(Self { env }),
+            _ => Err("expected { env = \"NAME\" }"),
+        }
+    }
 }
 
 impl SecretAccessKey {

@@ -212,7 +212,6 @@ pub fn access_request(s: &RequestSnapshot) -> v1::AccessRequest {
         (None, State::Denied { by }) => DeniedWord(*by).to_string(),
         (None, _) => String::new(),
     };
-    let end = s.state.end().or(s.credentials.last().map(|c| c.end));
     v1::AccessRequest {
         name: s.spec.id.name(),
         entitlement: s.spec.entitlement.name(),
@@ -232,7 +231,7 @@ pub fn access_request(s: &RequestSnapshot) -> v1::AccessRequest {
             State::AwaitingApproval { lapses_at } => Some(timestamp(*lapses_at)),
             _ => None,
         },
-        end_time: end.map(|e| timestamp(e.timestamp())),
+        end_time: s.end.map(|e| timestamp(e.timestamp())),
         approvals: Some(v1::Approvals {
             required: Some(tally(s.approvals.required)),
             counted: Some(tally(s.approvals.counted)),

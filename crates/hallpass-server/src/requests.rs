@@ -91,7 +91,7 @@ impl Requests {
         spec: &AccessRequestSpec,
         envelope: &Envelope,
     ) -> Result<Started, RequestsError> {
-        let input = json(envelope, "start a request")?;
+        let input = raw(envelope, "start a request")?;
         let options = WorkflowStartOptions::new(TASK_QUEUE, workflow_id(&spec.id))
             .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
             .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
@@ -173,10 +173,7 @@ impl Requests {
         envelope: &Envelope,
     ) -> Result<(), RequestsError> {
         use hallpass_evidence::Order;
-        let payload = RawValue::from_value(
-            &json(envelope, "send an order")?,
-            &PayloadConverter::default(),
-        );
+        let payload = raw(envelope, "send an order")?;
         let handle = self.handle(id);
         let options = WorkflowSignalOptions::builder()
             .request_id(request_id.to_string())
@@ -362,6 +359,12 @@ fn settled<T>(
         Err(WorkflowUpdateError::Failed(failure)) => Err(RequestsError::Rejected(failure.message)),
         Err(error) => Err(unavailable(doing, error)),
     }
+}
+
+/// For what the workflow decodes by hand.
+fn raw(envelope: &Envelope, doing: &'static str) -> Result<RawValue, RequestsError> {
+    let value = json(envelope, doing)?;
+    Ok(RawValue::from_value(&value, &PayloadConverter::default()))
 }
 
 fn json(envelope: &Envelope, doing: &'static str) -> Result<serde_json::Value, RequestsError> {

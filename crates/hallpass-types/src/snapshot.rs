@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccessRequestSpec, ApprovalTally, Credential, Entitlement, Grant, PolicyAnswer, Principal,
-    ProofOfEnd, Reason, RequestId, Sha256Digest, State, Verdict,
+    AccessRequestSpec, ApprovalTally, Credential, EndInstant, Entitlement, Grant, PolicyAnswer,
+    Principal, ProofOfEnd, Reason, RequestId, Sha256Digest, State, Verdict,
 };
 
 /// A decision that carried a good signature for this request.
@@ -71,6 +71,8 @@ pub struct RequestSnapshot {
     pub changed_at: Timestamp,
     /// Where it stands.
     pub state: State,
+    /// The end, from activation on; an extension moves it, and it stays when access is over.
+    pub end: Option<EndInstant>,
     /// The entitlement as it was when admitted.
     pub entitlement: Option<Entitlement>,
     /// Approvals needed and counted.

@@ -10,8 +10,8 @@ use harness::{Private, Reading, activities, issue, message, workflow_of};
 use serde_json::json;
 
 use super::{
-    about, asked, attackers_key, codes, count, nonsense, roles, service_key, sign, sign_in_the_name_of,
-    start_of, statement_in, timeline,
+    about, asked, attackers_key, codes, count, nonsense, roles, service_key, sign,
+    sign_in_the_name_of, start_of, statement_in, timeline,
 };
 
 /// Bytes that are no JSON, and no payload at all.
@@ -42,10 +42,7 @@ async fn no_forged_approval_counts_and_a_real_one_still_does() {
     let request = alice.ask("prod-reports", 60).await.unwrap();
     let workflow = workflow_of(&request.name);
     let start = start_of(&world, &request.name).await;
-    let (asked, bobs) = (
-        asked(&world, &request.name).await,
-        statement_in(&recorded),
-    );
+    let (asked, bobs) = (asked(&world, &request.name).await, statement_in(&recorded));
     let approve = || Order::Decide {
         verdict: SignedVerdict::Approve,
         reason: None,

@@ -129,7 +129,10 @@ async fn a_workflow_terminated_and_started_again_counts_no_recorded_order() {
     let dave = world.client("dave").await;
     let request = alice.ask("prod-export", 600).await.unwrap();
     for approver in [&bob, &dave] {
-        approver.decide(&request.name, Verdict::Approve).await.unwrap();
+        approver
+            .decide(&request.name, Verdict::Approve)
+            .await
+            .unwrap();
     }
     issue(&alice, &request.name).await.unwrap();
     bob.revoke(&request.name).await.unwrap();
@@ -141,7 +144,9 @@ async fn a_workflow_terminated_and_started_again_counts_no_recorded_order() {
         match door.as_str() {
             "start" => {
                 engine.start(&workflow, payload).await;
-                alice.watch_until(&request.name, State::AwaitingApproval).await;
+                alice
+                    .watch_until(&request.name, State::AwaitingApproval)
+                    .await;
             }
             "decide" => engine.signal(&workflow, door, payload).await,
             "issue" => {
@@ -184,12 +189,17 @@ async fn a_reset_workflow_opens_nothing_again() {
     let second = second.event_id.to_string();
     let first = [reset(&requests[0]), vec!["-t", "FirstWorkflowTask"]].concat();
     engine.must(&first).await;
-    engine.must(&[reset(&requests[1]), vec!["-e", &second]].concat()).await;
+    engine
+        .must(&[reset(&requests[1]), vec!["-e", &second]].concat())
+        .await;
 
     for workflow in &requests {
         let history = finished(&world, workflow).await;
         let run = history.events.iter().filter(|e| {
-            matches!(e.attributes, Some(Attributes::ActivityTaskCompletedEventAttributes(_)))
+            matches!(
+                e.attributes,
+                Some(Attributes::ActivityTaskCompletedEventAttributes(_))
+            )
         });
         let done: Vec<_> = run.map(|e| name_of(&history, e)).collect();
         assert!(!done.contains(&"hallpass.provision".to_owned()), "{done:?}");
@@ -203,7 +213,10 @@ fn name_of(history: &History, completed: &HistoryEvent) -> String {
     let Some(Attributes::ActivityTaskCompletedEventAttributes(a)) = &completed.attributes else {
         panic!("no completion: {completed:?}");
     };
-    let scheduled = history.events.iter().find(|e| e.event_id == a.scheduled_event_id);
+    let scheduled = history
+        .events
+        .iter()
+        .find(|e| e.event_id == a.scheduled_event_id);
     match scheduled.and_then(|e| e.attributes.as_ref()) {
         Some(Attributes::ActivityTaskScheduledEventAttributes(a)) => {
             a.activity_type.clone().unwrap().name

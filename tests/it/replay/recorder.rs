@@ -1,13 +1,18 @@
 //! Makes histories from real runs: the only way they are made.
 
+use std::time::Duration;
+
 use hallpass_proto::v1::access_request::State;
 use hallpass_proto::v1::{AccessRequest, Verdict};
-use harness::{Clients, Private, issue, until, workflow_of};
+use harness::{Clients, Private, issue, until_within, workflow_of};
 use prost::Message as _;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 
 /// Set to make the histories of the present version anew.
 const RECORD: &str = "HALLPASS_RECORD_HISTORIES";
+
+/// A revoked shared role keeps its deny until the fence has surely come.
+const FENCED: Duration = Duration::from_secs(150);
 
 struct People {
     alice: Clients,
@@ -19,7 +24,11 @@ impl People {
     async fn open(&self, entitlement: &str, secs: i64) -> AccessRequest {
         let mut request = self.alice.ask(entitlement, secs).await.unwrap();
         if request.state() == State::AwaitingApproval {
-            request = self.bob.decide(&request.name, Verdict::Approve).await.unwrap();
+            request = self
+                .bob
+                .decide(&request.name, Verdict::Approve)
+                .await
+                .unwrap();
         }
         issue(&self.alice, &request.name).await.unwrap();
         request
@@ -29,7 +38,7 @@ impl People {
     async fn ask(&self) -> Vec<(&'static str, String)> {
         let mut made = Vec::new();
         let mut keep = |kind, request: AccessRequest| made.push((kind, request.name));
-        let request = self.open("sandbox-reports", 40).await;
+        let request = self.open("sandbox-reports", 20).await;
         self.bob.revoke(&request.name).await.unwrap();
         keep("revoked", request);
         keep("lapsed", self.alice.ask("prod-export", 60).await.unwrap());
@@ -49,7 +58,10 @@ impl People {
         self.alice.withdraw(&request.name).await.unwrap();
         keep("withdrawn", request);
         // Policy opens nothing of this risk to an agent.
-        keep("denied-policy", self.agent.ask("prod-export", 60).await.unwrap());
+        keep(
+            "denied-policy",
+            self.agent.ask("prod-export", 60).await.unwrap(),
+        );
         made
     }
 }
@@ -58,13 +70,19 @@ impl People {
 async fn histories_are_recorded_when_asked_for() {
     if std::env::var_os(RECORD).is_none() {
         let files = super::recorded().len();
-        assert!(files > 0, "no history was ever recorded; run this with {RECORD}=1");
+        assert!(
+            files > 0,
+            "no history was ever recorded; run this with {RECORD}=1"
+        );
         return;
     }
     let world = Private::start_with_pack(|pack| {
         let path = pack.join("entitlements.toml");
         let text = std::fs::read_to_string(&path).unwrap();
-        let (long, short) = ("approval_window_seconds = 3600", "approval_window_seconds = 20");
+        let (long, short) = (
+            "approval_window_seconds = 3600",
+            "approval_window_seconds = 20",
+        );
         assert!(text.contains(long));
         std::fs::write(&path, text.replace(long, short)).unwrap();
     })
@@ -79,12 +97,16 @@ async fn histories_are_recorded_when_asked_for() {
     std::fs::create_dir_all(&folder).unwrap();
     for (kind, name) in people.ask().await {
         let (engine, workflow) = (world.engine(), workflow_of(&name));
-        let history = until(kind, || async {
+        let history = until_within(FENCED, kind, || async {
             let history = engine.history(&workflow).await;
             let last = history.events.last().map(|e| e.event_type());
             (last == Some(EventType::WorkflowExecutionCompleted)).then_some(history)
         })
         .await;
-        std::fs::write(folder.join(format!("{kind}.binpb")), history.encode_to_vec()).unwrap();
+        std::fs::write(
+            folder.join(format!("{kind}.binpb")),
+            history.encode_to_vec(),
+        )
+        .unwrap();
     }
 }

@@ -5,7 +5,7 @@ use hallpass_types::machine::Event;
 use jiff::Timestamp;
 use temporalio_workflow::{CancellableFuture as _, WorkflowContext, WorkflowResult, select};
 
-use super::{AccessRequest, detached, detached_timer, explain, time};
+use super::{AccessRequest, decode, detached, detached_timer, explain, time};
 use crate::activities::Ports;
 use crate::timeouts::deciding;
 use crate::wire::{Admission, AdmitInput, Admitted, WeighInput};
@@ -22,7 +22,8 @@ impl AccessRequest {
         ctx: &WorkflowContext<Self>,
     ) -> WorkflowResult<Option<Box<Admitted>>> {
         let input = AdmitInput {
-            start: ctx.state(|s| s.start.clone()),
+            start: decode(ctx.payload_converter(), ctx.state(|s| s.start.clone()))
+                .unwrap_or_default(),
             workflow_id: ctx.workflow_id().to_owned(),
             run: ctx.state(|s| s.core.run().to_owned()),
             started_at: ctx.state(|s| s.core.created_at()),

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hallpass_aws::{AssumeOrder, Aws, EndOrder, Order as AwsOrder};
-use hallpass_evidence::Order;
+use hallpass_evidence::{Envelope, Order};
 use hallpass_policy::{Bundle, RequestFacts, Weighed};
 use hallpass_seal::RecipientPublicKey;
-use hallpass_types::{EndInstant, Grant, ProofOfEnd, SealedCredentials};
+use hallpass_types::{
+    AccessRequestSpec, EndInstant, Entitlement, Grant, ProofOfEnd, SealedCredentials,
+};
 use hallpass_workflows::activities as ports;
 use hallpass_workflows::wire::{
     Admission, AdmitInput, Admitted, EndInput, Evidence, IssueInput, MoveFenceInput,
@@ -92,39 +94,7 @@ impl Bodies {
                 return Ok(refused("unknown_requester", why));
             }
         }
-        let request = bundle.request(
-            &spec.requester,
-            &entitlement,
-            spec.duration,
-            spec.ticket.as_ref(),
-            input.now,
-        );
-        let facts = RequestFacts {
-            id: &spec.id,
-            requester: &spec.requester,
-            entitlement: &entitlement,
-            duration: spec.duration,
-        };
-        let required = bundle.approvals_required(&facts, input.now);
-        let activate = bundle.activate(&facts, Default::default(), input.now);
-        let settings = bundle.settings();
-        let end = EndInstant::after(input.now, spec.duration);
-        let planned = aws_order(&spec, &entitlement, end)
-            .planned_grant()
-            .map_err(fatal)?;
-        Ok(Admission::Answered(Box::new(Admitted {
-            start,
-            keyring: self.trust.keyring.clone(),
-            deployment: self.trust.deployment.clone(),
-            request,
-            activate,
-            required,
-            planned,
-            approval_window_seconds: settings.approval_window_seconds,
-            max_issues: settings.max_credential_issues,
-            spec,
-            entitlement,
-        })))
+        self.answer(&bundle, spec, start, entitlement, input.now)
     }
 
     #[activity(definition = ports::Weigh)]
@@ -293,6 +263,45 @@ impl EndBodies {
 }
 
 impl Bodies {
+    /// Asks the gates about a verified request, and plans its grant.
+    fn answer(
+        &self,
+        bundle: &Bundle,
+        spec: AccessRequestSpec,
+        start: Envelope,
+        entitlement: Entitlement,
+        now: Timestamp,
+    ) -> Result<Admission, ActivityError> {
+        let (requester, ticket) = (&spec.requester, spec.ticket.as_ref());
+        let request = bundle.request(requester, &entitlement, spec.duration, ticket, now);
+        let facts = RequestFacts {
+            id: &spec.id,
+            requester,
+            entitlement: &entitlement,
+            duration: spec.duration,
+        };
+        let required = bundle.approvals_required(&facts, now);
+        let activate = bundle.activate(&facts, Default::default(), now);
+        let settings = bundle.settings();
+        let end = EndInstant::after(now, spec.duration);
+        let planned = aws_order(&spec, &entitlement, end)
+            .planned_grant()
+            .map_err(fatal)?;
+        Ok(Admission::Answered(Box::new(Admitted {
+            start,
+            keyring: self.trust.keyring.clone(),
+            deployment: self.trust.deployment.clone(),
+            request,
+            activate,
+            required,
+            planned,
+            approval_window_seconds: settings.approval_window_seconds,
+            max_issues: settings.max_credential_issues,
+            spec,
+            entitlement,
+        })))
+    }
+
     /// Counts decisions as the directory and policy see their makers now.
     async fn count(
         &self,
@@ -366,11 +375,7 @@ impl Bodies {
     }
 }
 
-fn aws_order(
-    spec: &hallpass_types::AccessRequestSpec,
-    entitlement: &hallpass_types::Entitlement,
-    end: EndInstant,
-) -> AwsOrder {
+fn aws_order(spec: &AccessRequestSpec, entitlement: &Entitlement, end: EndInstant) -> AwsOrder {
     AwsOrder {
         request: spec.id.clone(),
         requester: spec.requester.id.clone(),

@@ -101,22 +101,16 @@ mod tests {
     #[test]
     fn this_workspace_is_read() {
         let packages = packages(&crate::workspace::root()).unwrap();
-        let xtask = packages
-            .iter()
-            .find(|package| package.name == "xtask")
-            .unwrap();
-        assert_eq!(xtask.manifest, "crates/xtask/Cargo.toml");
-        let standins = xtask
-            .dependencies
-            .iter()
-            .find(|it| it.name == "hallpass-standins")
-            .unwrap();
-        assert!(standins.ours && !standins.dev && standins.line > 1);
-        let tempfile = xtask
-            .dependencies
-            .iter()
-            .find(|it| it.name == "tempfile")
-            .unwrap();
-        assert!(tempfile.dev && !tempfile.ours);
+        let dependency = |package: &str, name: &str| {
+            let package = packages.iter().find(|it| it.name == package).unwrap();
+            let mut all = package.dependencies.iter();
+            let found = all.find(|it| it.name == name).unwrap();
+            (package.manifest.clone(), found.ours, found.dev, found.line)
+        };
+        let (manifest, ours, dev, line) = dependency("xtask", "hallpass-standins");
+        assert_eq!(manifest, "crates/xtask/Cargo.toml");
+        assert!(ours && !dev && line > 1);
+        let (_, ours, dev, _) = dependency("hallpass-standins", "tempfile");
+        assert!(dev && !ours);
     }
 }
