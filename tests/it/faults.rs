@@ -1,4 +1,9 @@
 //! Access ends, and nothing is lost or doubled, whatever dies on the way.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use std::time::Duration;
 

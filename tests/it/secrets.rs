@@ -1,4 +1,5 @@
 //! Secrets are in no history, log, database or file that a whole request leaves behind.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};

@@ -1,4 +1,10 @@
 //! Names that histories and other processes hold us to change only on purpose.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -8,7 +8,6 @@ use hallpass_evidence::{Envelope, Keyring};
 use hallpass_types::{Grant, ProofOfEnd, Sha256Digest};
 use hallpass_workflows::wire::{Admission, EndInput, Outcome, Weighing};
 use jiff::Timestamp;
-use prost::Message as _;
 use serde::de::DeserializeOwned;
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
 use temporalio_common::protos::temporal::api::failure::v1::Failure;
@@ -36,9 +35,31 @@ pub struct Entry {
     pub details: BTreeMap<String, String>,
 }
 
-/// Digest of a history in its protobuf form.
-pub fn digest(history: &History) -> Sha256Digest {
-    Sha256Digest::of(&history.encode_to_vec())
+/// Digest of a history: SHA-256 over its JSON with sorted keys, one event a line. Protobuf bytes
+/// would not do: maps have no order there.
+///
+/// # Errors
+/// The JSON error, which cannot come up for histories but is not hidden.
+pub fn digest(history: &History) -> Result<Sha256Digest, serde_json::Error> {
+    let mut text = String::new();
+    for event in &history.events {
+        text.push_str(&sorted(serde_json::to_value(event)?).to_string());
+        text.push('\n');
+    }
+    Ok(Sha256Digest::of(text.as_bytes()))
+}
+
+/// The same value with the keys of every object in order.
+fn sorted(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Object(object) => {
+            let ordered: BTreeMap<_, _> = object.into_iter().map(|(k, v)| (k, sorted(v))).collect();
+            Value::Object(ordered.into_iter().collect())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(sorted).collect()),
+        other => other,
+    }
 }
 
 /// The trail of a history: every order that arrived, every gate's answer, everything AWS was told
@@ -246,4 +267,40 @@ fn first<T: DeserializeOwned>(payloads: Option<&Payloads>) -> Option<T> {
 
 fn decode<T: DeserializeOwned>(payload: &Payload) -> Option<T> {
     serde_json::from_slice(&payload.data).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use temporalio_common::protos::temporal::api::history::v1::WorkflowExecutionSignaledEventAttributes;
+
+    use super::*;
+
+    fn history(keys: impl Iterator<Item = u32>) -> History {
+        let metadata = keys.map(|k| (format!("key-{k}"), vec![1, 2, 3])).collect();
+        let payload = Payload {
+            metadata,
+            ..Default::default()
+        };
+        let signal = WorkflowExecutionSignaledEventAttributes {
+            input: Some(Payloads {
+                payloads: vec![payload],
+            }),
+            ..Default::default()
+        };
+        let attributes = Some(Attributes::WorkflowExecutionSignaledEventAttributes(signal));
+        History {
+            events: vec![HistoryEvent {
+                event_id: 1,
+                attributes,
+                ..Default::default()
+            }],
+        }
+    }
+
+    #[test]
+    fn a_digest_depends_on_what_a_history_holds_and_not_on_the_order_of_maps() {
+        let one = digest(&history(0..50)).unwrap();
+        assert_eq!(one, digest(&history((0..50).rev())).unwrap());
+        assert_ne!(one, digest(&history(0..49)).unwrap());
+    }
 }

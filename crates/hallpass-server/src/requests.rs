@@ -234,17 +234,16 @@ impl Requests {
         page_token: &[u8],
     ) -> Result<(Vec<AccessRequestId>, Vec<u8>), RequestsError> {
         let query = filter.query();
-        let token = match page_token {
-            [] => Vec::new(),
+        let token = if page_token.is_empty() {
+            Vec::new()
+        } else {
             // A token belongs to its query: with another filter it would skip or repeat.
-            [digest @ ..] if digest.len() >= 16 => {
-                let (head, rest) = digest.split_at(16);
-                if head != &query_key(&query) {
-                    return Err(RequestsError::PageToken);
-                }
-                rest.to_vec()
+            let parts = page_token.split_at_checked(16);
+            let (key, token) = parts.ok_or(RequestsError::PageToken)?;
+            if key != query_key(&query) {
+                return Err(RequestsError::PageToken);
             }
-            _ => return Err(RequestsError::PageToken),
+            token.to_vec()
         };
         let request = ListWorkflowExecutionsRequest {
             namespace: self.client.options().namespace.clone(),

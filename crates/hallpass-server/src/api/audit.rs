@@ -52,7 +52,9 @@ impl AuditService for Audit {
             entries,
             run_id,
             event_count: i64::try_from(history.events.len()).unwrap_or(i64::MAX),
-            history_digest: hallpass_audit::digest(&history).to_string(),
+            history_digest: hallpass_audit::digest(&history)
+                .map_err(|e| errors::internal(&e))?
+                .to_string(),
         }))
     }
 

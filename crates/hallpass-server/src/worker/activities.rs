@@ -176,8 +176,8 @@ impl Bodies {
         if statement.actor.id != spec.requester.id {
             return Err(fatal(words("credentials go to the requester only")));
         }
-        let key = BASE64.decode(recipient_public_key).map_err(|e| fatal(e))?;
-        let key = RecipientPublicKey::parse(&key).map_err(|e| fatal(e))?;
+        let key = BASE64.decode(recipient_public_key).map_err(fatal)?;
+        let key = RecipientPublicKey::parse(&key).map_err(fatal)?;
         let order = aws_order(spec, &input.evidence.entitlement, input.end);
         let planned = order.planned_grant().map_err(fatal)?;
         if planned.role_arn != input.grant.role_arn
