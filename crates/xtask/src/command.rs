@@ -12,6 +12,11 @@ use crate::workspace;
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(workspace::root()).stdin(Stdio::null());
+    // What `cargo run` tells us about ourselves would make build scripts that ask for it (ring's)
+    // run again, and everything above them be built again, each time one goes back to plain cargo.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_about_us(name)) {
+        command.env_remove(name);
+    }
     if !std::io::stdout().is_terminal() {
         command
             .env("CARGO_TERM_COLOR", "never")
@@ -19,6 +24,14 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
             .env("NO_COLOR", "1");
     }
     command
+}
+
+fn is_about_us(variable: &OsStr) -> bool {
+    let name = variable.to_string_lossy();
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+        || ["CARGO_PRIMARY_PACKAGE", "OUT_DIR"].contains(&name.as_ref())
 }
 
 /// `cargo` with a subcommand, held to the lock file where CI builds.
