@@ -23,6 +23,21 @@ const LAYERS: &[(&str, Ours)] = &[
         "hallpass-audit",
         Ours::Only(&["hallpass-types", "hallpass-evidence", "hallpass-workflows"]),
     ),
+    (
+        "hallpass-bundle",
+        Ours::Only(&["hallpass-types", "hallpass-evidence"]),
+    ),
+    (
+        "hallpass-replay",
+        Ours::Only(&[
+            "hallpass-types",
+            "hallpass-evidence",
+            "hallpass-workflows",
+            "hallpass-policy",
+            "hallpass-audit",
+            "hallpass-bundle",
+        ]),
+    ),
     ("hallpass-standins", Ours::Only(&[])),
     (
         "hallpass-server",
@@ -35,6 +50,7 @@ const LAYERS: &[(&str, Ours)] = &[
             "hallpass-proto",
             "hallpass-seal",
             "hallpass-audit",
+            "hallpass-bundle",
         ]),
     ),
     ("hallpass-tests", Ours::AllBut(&["xtask"])),
@@ -56,7 +72,12 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["hallpass-identity"]),
     (
         "temporalio-",
-        &["hallpass-workflows", "hallpass-audit", "hallpass-server"],
+        &[
+            "hallpass-workflows",
+            "hallpass-audit",
+            "hallpass-replay",
+            "hallpass-server",
+        ],
     ),
 ];
 
