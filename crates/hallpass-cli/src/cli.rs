@@ -1,5 +1,7 @@
 //! The command line: what can be said, and the help that teaches it.
 
+pub(crate) mod audit;
+
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -213,6 +215,11 @@ pub(crate) enum Command {
     Timeline {
         /// Which request: `ar-…`
         id: Id,
+    },
+    /// For those who check afterwards: trails, and bundles that can be verified offline
+    Audit {
+        #[command(subcommand)]
+        command: audit::AuditCommand,
     },
     /// For those who run hallpass
     Admin {
