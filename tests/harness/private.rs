@@ -300,11 +300,11 @@ impl Private {
     }
 }
 
-fn sample_pack() -> PathBuf {
+pub(crate) fn sample_pack() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/getting-started")
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
     for entry in std::fs::read_dir(from).expect("the pack") {
         let entry = entry.expect("the pack");

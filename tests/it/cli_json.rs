@@ -60,7 +60,15 @@ async fn every_command_prints_one_object() {
     let what = json(&alice, seen, &["entitlements"]).await.json();
     kept("entitlements.json", &what);
 
-    let ask = ["request", "prod-reports", "--for", "5m", "-m", "look"];
+    let ask = [
+        "request",
+        "prod-reports",
+        "--new",
+        "--for",
+        "5m",
+        "-m",
+        "look",
+    ];
     let dry = json(&alice, seen, &[&ask[..], &["--dry-run"]].concat()).await;
     assert_eq!(dry.json()["plan"], "WILL_ASK");
     let asked = json(&alice, seen, &ask).await.json();
@@ -117,7 +125,15 @@ async fn every_command_prints_one_object() {
     let withdrawn = id_of(&json(&alice, seen, &ask).await.json());
     let withdrawn = json(&alice, seen, &["withdraw", &withdrawn]).await.json();
     assert_eq!(withdrawn["state"], "STATE_WITHDRAWN");
-    let own = ["request", "sandbox-reports", "--for", "5m", "-m", "look"];
+    let own = [
+        "request",
+        "sandbox-reports",
+        "--new",
+        "--for",
+        "5m",
+        "-m",
+        "look",
+    ];
     let own = id_of(&json(&alice, seen, &own).await.json());
     let returned = last_line(&json(&alice, seen, &["return", &own, "-m", "done"]).await);
     assert_eq!(returned["endCause"], "END_CAUSE_RETURNED");
@@ -153,7 +169,15 @@ async fn every_command_reports_its_error_as_one_object() {
     for command in [
         &["whoami"][..],
         &["entitlements"],
-        &["request", "prod-reports", "--for", "5m", "-m", "look"],
+        &[
+            "request",
+            "prod-reports",
+            "--new",
+            "--for",
+            "5m",
+            "-m",
+            "look",
+        ],
         &["ls"],
         &["queue"],
         &["show", unknown],
@@ -200,9 +224,25 @@ async fn every_command_reports_its_error_as_one_object() {
 async fn a_refusal_keeps_its_details_for_programs() {
     let world = Shared::get().await;
     let alice = Cli::of(world, "alice").with("HALLPASS_OUTPUT", "json");
-    let long = ["request", "prod-reports", "--for", "5h", "-m", "look"];
+    let long = [
+        "request",
+        "prod-reports",
+        "--new",
+        "--for",
+        "5h",
+        "-m",
+        "look",
+    ];
     kept("too_long.json", &alice.run(&long).await.json_error());
-    let ask = ["request", "prod-reports", "--for", "5m", "-m", "look"];
+    let ask = [
+        "request",
+        "prod-reports",
+        "--new",
+        "--for",
+        "5m",
+        "-m",
+        "look",
+    ];
     let id = id_of(&alice.run(&ask).await.json());
     let own = alice.run(&["approve", &id]).await;
     assert_eq!(own.code, 2);

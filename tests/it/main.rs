@@ -1,15 +1,18 @@
 //! Every integration test, in one binary: through gRPC and the command line, against real parts.
 
 mod authz;
+mod aws_clients;
 mod cli;
 mod cli_json;
 mod config;
 mod errors;
+mod exactly_once;
 mod faults;
 mod forgery;
 mod idempotency;
 mod lifecycle;
 mod listing;
+mod recipes;
 mod replay;
 mod secrets;
 mod sweep;
