@@ -77,10 +77,22 @@ pub(crate) fn aws_variables(cli: Cli) -> Cli {
 }
 
 /// What `aws s3api list-objects-v2` answers.
-pub(crate) async fn list(cli: &Cli, clients: &AwsClients, profile: &str, bucket: &str) -> (i32, String) {
+pub(crate) async fn list(
+    cli: &Cli,
+    clients: &AwsClients,
+    profile: &str,
+    bucket: &str,
+) -> (i32, String) {
     let output = cli
         .other(&clients.aws)
-        .args(["--profile", profile, "s3api", "list-objects-v2", "--bucket", bucket])
+        .args([
+            "--profile",
+            profile,
+            "s3api",
+            "list-objects-v2",
+            "--bucket",
+            bucket,
+        ])
         .stdin(Stdio::null())
         .output()
         .await
@@ -113,7 +125,10 @@ async fn the_aws_cli_and_boto3_work_within_the_grant_and_learn_of_its_end_from_h
     alice.run(&["configure", PROFILE]).await.expect(0);
     let (code, text) = list(&alice, &clients, PROFILE, PROFILE).await;
     assert_ne!(code, 0, "{text}");
-    assert!(text.contains("you have no active access to sandbox-reports"), "{text}");
+    assert!(
+        text.contains("you have no active access to sandbox-reports"),
+        "{text}"
+    );
     assert!(text.contains("hallpass request sandbox-reports"), "{text}");
 
     let ask = |span| ["request", PROFILE, "--for", span, "-m", "look", "--no-wait"];
@@ -148,7 +163,10 @@ async fn the_aws_cli_and_boto3_work_within_the_grant_and_learn_of_its_end_from_h
     assert!(matches!(old, Reading::Refused(_)), "{old:?}");
     let (verdict, second_key) = reader.read().await;
     assert_eq!(verdict, "allowed", "{second_key}");
-    assert_ne!(second_key, first_key, "a new session, without the program noticing");
+    assert_ne!(
+        second_key, first_key,
+        "a new session, without the program noticing"
+    );
     let (code, text) = list(&alice, &clients, PROFILE, PROFILE).await;
     assert_eq!(code, 0, "{text}");
 
@@ -174,7 +192,8 @@ async fn a_served_boto3_program_holds_no_key_and_outlives_its_first_session() {
     let ask = |span| ["request", PROFILE, "--for", span, "-m", "look", "--no-wait"];
     let id = alice.run(&ask("40s")).await.id();
     let python = clients.python.to_str().unwrap();
-    let script = format!("assert 'AWS_SECRET_ACCESS_KEY' not in __import__('os').environ\n{READER}");
+    let script =
+        format!("assert 'AWS_SECRET_ACCESS_KEY' not in __import__('os').environ\n{READER}");
     let served = alice.start(&["exec", PROFILE, "--serve", "--", python, "-c", &script]);
     let mut reader = Reader::new(served);
     let (verdict, first_key) = reader.read().await;

@@ -83,7 +83,7 @@ pub(super) async fn run(cx: &Context, args: RequestArgs) -> Result<Exit, CliErro
     let open = if args.new || args.request_id.is_some() {
         Vec::new()
     } else {
-        target::open_among(&session, &wanted).await?
+        target::open_among(cx, &session, &wanted).await?
     };
     let (words, plans) = plans(&session, &wanted, args.duration, words, &open).await?;
     if args.dry_run {

@@ -90,24 +90,39 @@ pub(super) fn latest<'a>(
         .max_by_key(|r| words::instant(r.end_time.as_ref()))
 }
 
-/// The caller's requests for `wanted` that are not over, as they are now: the list may lag behind.
+/// The caller's requests for `wanted` that are not over, as they are now: the list may lag behind, so
+/// what this machine remembers is looked at as well.
 ///
 /// # Errors
 /// As every call.
 pub(super) async fn open_among(
+    cx: &Context,
     session: &Session,
     wanted: &[EntitlementId],
 ) -> Result<Vec<v1::AccessRequest>, CliError> {
-    let mut now = Vec::new();
+    let noted = cx
+        .store()
+        .map_or_else(Vec::new, |s| s.noted(Timestamp::now()));
+    let noted = noted
+        .into_iter()
+        .filter(|n| wanted.contains(&n.entitlement));
+    let mut ids: Vec<AccessRequestId> = noted.map(|noted| noted.id).collect();
     for listed in open(session, None).await? {
-        let Ok(id) = AccessRequestId::parse_name(&listed.name) else {
-            continue;
-        };
-        if wanted.iter().any(|e| e.name() == listed.entitlement) {
-            let request = get(session, &id).await?;
-            if OPEN.contains(&request.state()) {
-                now.push(request);
-            }
+        let is_wanted = wanted.iter().any(|e| e.name() == listed.entitlement);
+        if let Ok(id) = AccessRequestId::parse_name(&listed.name)
+            && is_wanted
+            && !ids.contains(&id)
+        {
+            ids.push(id);
+        }
+    }
+    let mut now = Vec::new();
+    for id in ids {
+        match get(session, &id).await {
+            Ok(request) if OPEN.contains(&request.state()) => now.push(request),
+            Ok(request) => cx.note(&request),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(now)
