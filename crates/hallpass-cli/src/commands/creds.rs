@@ -177,7 +177,12 @@ pub(super) async fn issue(
         })
         .await;
     match answer {
-        Ok(sealed) => unseal(&key, id, &request, &sealed),
+        Ok(sealed) => {
+            let issued = unseal(&key, id, &request, &sealed)?;
+            // Only now is it known to be the caller's own.
+            cx.note(&request);
+            Ok(issued)
+        }
         Err(error) => Err(too_late(session, id, error).await),
     }
 }
@@ -192,10 +197,10 @@ pub(super) async fn active(
     id: &AccessRequestId,
 ) -> Result<v1::AccessRequest, CliError> {
     let request = get(session, id).await?;
-    cx.note(&request);
     if request.state() == State::Active {
         return Ok(request);
     }
+    cx.note(&request);
     Err(CliError::NotActive {
         id: id.to_string(),
         entitlement: words::entitlement(&request.entitlement),

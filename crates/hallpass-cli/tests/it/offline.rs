@@ -13,6 +13,12 @@ async fn the_time_left_is_told_from_memory() {
     assert_eq!((none.code, none.out.as_str()), (3, ""), "{none:?}");
     let checked = user.run(&["check", ID]).await;
     assert_eq!((checked.code, checked.out), (0, format!("{ID}\n")));
+    let others = user.run(&["time"]).await;
+    assert_eq!(
+        others.code, 3,
+        "looking at a request does not make it one's own"
+    );
+    assert_eq!(user.run(&["creds", ID]).await.code, 0);
     let calls = world.calls.borrow().len();
     for arguments in [&["time"][..], &["time", ID], &["time", "prod-db-admin"]] {
         let ran = user.run(arguments).await;
