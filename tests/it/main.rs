@@ -3,6 +3,7 @@
 mod authz;
 mod aws_clients;
 mod cli;
+mod cli_aws;
 mod cli_json;
 mod config;
 mod errors;

@@ -199,7 +199,7 @@ async fn each_connection_has_an_external_id_that_rotates_without_an_interruption
     ];
     world.aws().as_root(ACCOUNT, &put).await;
 
-    let mut run = async |entitlement: &str| {
+    let run = async |entitlement: &str| {
         let ran = exec(&bot, entitlement, &[], &LIST).await;
         ran.code == 0 && ran.stdout.contains("reports/2026-q3.csv")
     };
