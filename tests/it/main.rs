@@ -6,6 +6,8 @@ mod cli_json;
 mod config;
 mod errors;
 mod faults;
+mod faults_aws;
+mod faults_late;
 mod forgery;
 mod idempotency;
 mod lifecycle;

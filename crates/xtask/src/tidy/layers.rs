@@ -27,12 +27,7 @@ const LAYERS: &[(&str, Ours)] = &[
     ("hallpass-faults", Ours::Only(&[])),
     (
         "hallpass-server",
-        Ours::AllBut(&[
-            "hallpass-cli",
-            "hallpass-faults",
-            "hallpass-tests",
-            "xtask",
-        ]),
+        Ours::AllBut(&["hallpass-cli", "hallpass-faults", "hallpass-tests", "xtask"]),
     ),
     (
         "hallpass-cli",
