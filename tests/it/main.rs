@@ -9,6 +9,8 @@ mod config;
 mod errors;
 mod exactly_once;
 mod faults;
+mod faults_aws;
+mod faults_late;
 mod forgery;
 mod idempotency;
 mod lifecycle;

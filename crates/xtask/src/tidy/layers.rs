@@ -24,9 +24,10 @@ const LAYERS: &[(&str, Ours)] = &[
         Ours::Only(&["hallpass-types", "hallpass-evidence", "hallpass-workflows"]),
     ),
     ("hallpass-standins", Ours::Only(&[])),
+    ("hallpass-faults", Ours::Only(&[])),
     (
         "hallpass-server",
-        Ours::AllBut(&["hallpass-cli", "hallpass-tests", "xtask"]),
+        Ours::AllBut(&["hallpass-cli", "hallpass-faults", "hallpass-tests", "xtask"]),
     ),
     (
         "hallpass-cli",
