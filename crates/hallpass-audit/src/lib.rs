@@ -5,4 +5,4 @@
 
 mod timeline;
 
-pub use timeline::{Entry, digest, timeline};
+pub use timeline::{Entry, canonical, digest, timeline};

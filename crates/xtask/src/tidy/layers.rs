@@ -20,6 +20,10 @@ const LAYERS: &[(&str, Ours)] = &[
         Ours::Only(&["hallpass-types", "hallpass-evidence"]),
     ),
     (
+        "hallpass-archive",
+        Ours::Only(&["hallpass-types", "hallpass-evidence"]),
+    ),
+    (
         "hallpass-audit",
         Ours::Only(&["hallpass-types", "hallpass-evidence", "hallpass-workflows"]),
     ),
@@ -35,6 +39,7 @@ const LAYERS: &[(&str, Ours)] = &[
             "hallpass-types",
             "hallpass-proto",
             "hallpass-seal",
+            "hallpass-archive",
             "hallpass-audit",
         ]),
     ),
