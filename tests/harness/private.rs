@@ -176,6 +176,8 @@ impl Private {
         );
         set("temporal", "namespace", NAMESPACE.into());
         set("policy", "directory", pack.display().to_string().into());
+        let archive = self.policy_archive().display().to_string();
+        set("policy", "archive", archive.into());
         set("signing", "key_file", key.display().to_string().into());
         set("aws", "endpoint_url", self.faults.endpoint().into());
         set("aws", "region", REGION.into());
@@ -262,6 +264,11 @@ impl Private {
     /// The secret half of the service's own AWS key, for looking where it must not be.
     pub fn service_secret(&self) -> &str {
         &self.service_secret
+    }
+
+    /// The folder that keeps every policy bundle that was in force.
+    pub fn policy_archive(&self) -> PathBuf {
+        self.dir.path().join("policy-archive")
     }
 
     /// The file with the service's signing key.

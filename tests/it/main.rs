@@ -1,5 +1,6 @@
 //! Every integration test, in one binary: through gRPC and the command line, against real parts.
 
+mod audit;
 mod authz;
 mod aws_clients;
 mod cli;

@@ -27,6 +27,21 @@ const LAYERS: &[(&str, Ours)] = &[
         "hallpass-audit",
         Ours::Only(&["hallpass-types", "hallpass-evidence", "hallpass-workflows"]),
     ),
+    (
+        "hallpass-bundle",
+        Ours::Only(&["hallpass-types", "hallpass-evidence"]),
+    ),
+    (
+        "hallpass-replay",
+        Ours::Only(&[
+            "hallpass-types",
+            "hallpass-evidence",
+            "hallpass-workflows",
+            "hallpass-policy",
+            "hallpass-audit",
+            "hallpass-bundle",
+        ]),
+    ),
     ("hallpass-standins", Ours::Only(&[])),
     ("hallpass-faults", Ours::Only(&[])),
     (
@@ -41,6 +56,7 @@ const LAYERS: &[(&str, Ours)] = &[
             "hallpass-seal",
             "hallpass-archive",
             "hallpass-audit",
+            "hallpass-bundle",
         ]),
     ),
     ("hallpass-tests", Ours::AllBut(&["xtask"])),
@@ -62,7 +78,12 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["hallpass-identity"]),
     (
         "temporalio-",
-        &["hallpass-workflows", "hallpass-audit", "hallpass-server"],
+        &[
+            "hallpass-workflows",
+            "hallpass-audit",
+            "hallpass-replay",
+            "hallpass-server",
+        ],
     ),
 ];
 
