@@ -13,7 +13,7 @@ mod timeline;
 
 pub use checks::{Check, RecordedAnswer, Trust, Verdict, answers, checks};
 pub use read::{NotWhole, ReadError, check_whole, is_closed, read_history, to_proto_json};
-pub use timeline::{Entry, digest, timeline};
+pub use timeline::{Entry, canonical, digest, timeline};
 
 /// The AWS account that an admitted request is about.
 pub fn account(

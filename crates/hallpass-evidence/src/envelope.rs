@@ -82,6 +82,24 @@ impl PublicKey {
     }
 }
 
+impl PublicKey {
+    /// The key's 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
+    /// Whether this key signed the text of a note.
+    pub fn verifies_note(&self, text: &str, signature: &[u8; 64]) -> bool {
+        let signature = ed25519_dalek::Signature::from_bytes(signature);
+        is_note(text) && self.0.verify_strict(text.as_bytes(), &signature).is_ok()
+    }
+}
+
+/// A note's text never looks like what an envelope signs, so that neither passes for the other.
+fn is_note(text: &str) -> bool {
+    !text.starts_with("DSSEv1 ")
+}
+
 impl TryFrom<String> for PublicKey {
     type Error = EnvelopeError;
     fn try_from(text: String) -> Result<Self, EnvelopeError> {
@@ -119,6 +137,13 @@ impl SigningKey {
     /// Its public half.
     pub fn public_key(&self) -> PublicKey {
         PublicKey(self.0.verifying_key())
+    }
+
+    /// Signs the text of a note (C2SP signed-note). What looks like an envelope's gets a signature
+    /// that [`PublicKey::verifies_note`] refuses.
+    pub fn sign_note(&self, text: &str) -> [u8; 64] {
+        let text = if is_note(text) { text } else { "" };
+        self.0.sign(text.as_bytes()).to_bytes()
     }
 
     /// Signs `statement`.

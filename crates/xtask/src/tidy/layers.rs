@@ -20,6 +20,10 @@ const LAYERS: &[(&str, Ours)] = &[
         Ours::Only(&["hallpass-types", "hallpass-evidence"]),
     ),
     (
+        "hallpass-archive",
+        Ours::Only(&["hallpass-types", "hallpass-evidence"]),
+    ),
+    (
         "hallpass-audit",
         Ours::Only(&["hallpass-types", "hallpass-evidence", "hallpass-workflows"]),
     ),
@@ -39,9 +43,10 @@ const LAYERS: &[(&str, Ours)] = &[
         ]),
     ),
     ("hallpass-standins", Ours::Only(&[])),
+    ("hallpass-faults", Ours::Only(&[])),
     (
         "hallpass-server",
-        Ours::AllBut(&["hallpass-cli", "hallpass-tests", "xtask"]),
+        Ours::AllBut(&["hallpass-cli", "hallpass-faults", "hallpass-tests", "xtask"]),
     ),
     (
         "hallpass-cli",
@@ -49,6 +54,7 @@ const LAYERS: &[(&str, Ours)] = &[
             "hallpass-types",
             "hallpass-proto",
             "hallpass-seal",
+            "hallpass-archive",
             "hallpass-audit",
             "hallpass-bundle",
         ]),
