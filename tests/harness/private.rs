@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
-use crate::gate::Gate;
+use crate::gate::{Gate, Passage};
 use crate::{Aws, Clients, Engine, PATIENCE, binary, until};
 
 const REGION: &str = "us-east-1";
@@ -268,7 +268,22 @@ impl Private {
 
     /// Cuts the service off from AWS, or lets it back. Onlookers still reach AWS.
     pub fn aws_answers_the_service(&self, answers: bool) {
-        self.gate.set(answers);
+        let passage = if answers {
+            Passage::Open
+        } else {
+            Passage::Shut
+        };
+        self.gate.set(passage);
+    }
+
+    /// Takes the service's calls to AWS from now on, and answers none.
+    pub fn aws_hangs(&self) {
+        self.gate.set(Passage::Held);
+    }
+
+    /// Every call of the service to AWS so far: `{action} {role}`, or `{method} {path}`.
+    pub fn aws_calls(&self) -> Vec<String> {
+        self.gate.calls()
     }
 
     /// The emulator, as an onlooker sees it.

@@ -4,6 +4,7 @@ mod authz;
 mod cli;
 mod cli_json;
 mod config;
+mod ends;
 mod errors;
 mod faults;
 mod forgery;

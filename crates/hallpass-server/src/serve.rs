@@ -23,7 +23,7 @@ use crate::bundle::Bundles;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::requests::Requests;
-use crate::worker::{self, Bodies, EndBodies, Running};
+use crate::worker::{self, Bodies, CutBodies, EndBodies, Running};
 use crate::{keys, temporal};
 
 /// How long calls under way may go on after SIGTERM.
@@ -221,11 +221,11 @@ impl Workers {
         let mut running = Vec::new();
         // Ends first: whatever else fails to start, access is ended.
         if role.has(Role::Ends) {
-            let bodies = EndBodies {
+            let bodies = CutBodies {
                 aws: self.aws.clone(),
-                bundles: Arc::clone(&self.bundles),
-                requests: Requests::new(client.clone()),
             };
+            running.push(worker::start_cuts(&runtime, client.clone(), bodies)?);
+            let bodies = EndBodies::new(self.aws.clone(), Arc::clone(&self.bundles), client);
             running.push(worker::start_ends(&runtime, client.clone(), bodies)?);
         }
         if role.has(Role::Worker) {

@@ -1,0 +1,299 @@
+//! The end of access on shared roles: one writer, many cuts, one canary, and what each costs.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
+
+use std::time::Duration;
+
+use hallpass_proto::v1::access_request::State;
+use hallpass_proto::v1::{AccessRequest, EndCause};
+use harness::{Aws, Clients, Private, Reading, Session, activities, issue, until, workflow_of};
+use jiff::{SignedDuration, Timestamp};
+
+const SANDBOX: &str = "444455556666";
+const READER: &str = "ReportsReader";
+const WRITER: &str = "role-cuts/444455556666/ReportsReader";
+const CUTS: &str = "hallpass-cuts";
+const BUCKET: &str = "sandbox-reports";
+const PROVISIONER: &str = "AssumeRole hallpass-provisioner";
+
+/// Grants on one shared role, each with a session that works.
+async fn opened(
+    world: &Private,
+    alice: &Clients,
+    count: usize,
+    seconds: i64,
+) -> Vec<(AccessRequest, Session)> {
+    let open = |_| async {
+        let request = alice.ask("sandbox-reports", seconds).await.unwrap();
+        assert_eq!(request.state(), State::Active, "{request:?}");
+        let session = issue(alice, &request.name).await.unwrap();
+        works(&world.aws(), &session).await;
+        (request, session)
+    };
+    futures::future::join_all((0..count).map(open)).await
+}
+
+async fn works(aws: &Aws, session: &Session) {
+    let read = aws.read(&session.secret, BUCKET).await;
+    assert_eq!(read, Reading::Allowed);
+}
+
+async fn is_refused(aws: &Aws, session: &Session) {
+    let read = aws.read(&session.secret, BUCKET).await;
+    assert!(matches!(read, Reading::Refused(_)), "{read:?}");
+}
+
+async fn cut(clients: &Clients, request: &AccessRequest) -> AccessRequest {
+    clients.give_back(&request.name).await.unwrap();
+    clients.watch_until(&request.name, State::Ended).await
+}
+
+async fn put_policy(aws: &Aws, name: &str, document: &str) {
+    let parameters = [
+        ("Action", "PutRolePolicy"),
+        ("RoleName", READER),
+        ("PolicyName", name),
+        ("PolicyDocument", document),
+    ];
+    aws.as_root(SANDBOX, &parameters).await;
+}
+
+#[tokio::test]
+async fn fifty_concurrent_cuts_are_all_effective_and_twenty_bystanders_keep_working() {
+    let world = Private::start().await;
+    let _service = world.serve("all").await;
+    let (alice, aws) = (world.client("alice").await, world.aws());
+    let all = opened(&world, &alice, 70, 900).await;
+    let (mine, bystanders) = all.split_at(50);
+
+    let ended = mine.iter().map(|(request, _)| cut(&alice, request));
+    for ended in futures::future::join_all(ended).await {
+        let proof = ended.proof.as_ref().unwrap();
+        assert_eq!(ended.end_cause(), EndCause::Returned);
+        assert!(proof.denied_call.starts_with("s3 GET /"), "{proof:?}");
+        assert_eq!(proof.allowed_call, proof.denied_call, "{proof:?}");
+        assert_eq!(proof.canary_access_request, ended.name);
+    }
+    for (_, session) in mine {
+        is_refused(&aws, session).await;
+    }
+    for (request, session) in bystanders {
+        works(&aws, session).await;
+        let now = alice.get(&request.name).await.unwrap();
+        assert_eq!(now.state(), State::Active);
+    }
+    // They went into batches: a write for each would have been fifty.
+    let history = world.engine().history(WRITER).await;
+    let writes = activities(&history).len();
+    assert!((1..40).contains(&writes), "{writes} writes");
+}
+
+#[tokio::test]
+async fn a_writer_that_was_terminated_loses_no_cut() {
+    let world = Private::start().await;
+    let _service = world.serve("all").await;
+    let (alice, aws) = (world.client("alice").await, world.aws());
+    let all = opened(&world, &alice, 3, 900).await;
+    cut(&alice, &all[0].0).await;
+    let engine = world.engine();
+    engine.must(&["terminate", "-w", WRITER]).await;
+    is_refused(&aws, &all[0].1).await;
+    cut(&alice, &all[1].0).await;
+    is_refused(&aws, &all[0].1).await;
+    is_refused(&aws, &all[1].1).await;
+    works(&aws, &all[2].1).await;
+    let policy = aws.role_policy(SANDBOX, READER, CUTS).await.unwrap();
+    for (request, _) in &all[..2] {
+        let id = request.name.trim_start_matches("accessRequests/");
+        assert_eq!(policy.matches(id).count(), 2, "{id} in {policy}");
+    }
+}
+
+#[tokio::test]
+async fn a_role_without_room_leaves_the_request_stuck_until_there_is_some() {
+    let world = Private::start().await;
+    let _service = world.serve("all").await;
+    let (alice, aws) = (world.client("alice").await, world.aws());
+    let all = opened(&world, &alice, 2, 900).await;
+    cut(&alice, &all[0].0).await;
+    let filling = |characters| {
+        let resource = "b".repeat(characters);
+        format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::{resource}"}}]}}"#
+        )
+    };
+    put_policy(&aws, "filling", &filling(10_000)).await;
+
+    let (request, session) = &all[1];
+    alice.give_back(&request.name).await.unwrap();
+    let stuck = alice.watch_until(&request.name, State::Stuck).await;
+    let [leftover] = stuck.leftovers.as_slice() else {
+        panic!("one leftover: {:?}", stuck.leftovers);
+    };
+    assert_eq!(leftover.what, request.role_arn);
+    assert!(leftover.error.contains("no room"), "{leftover:?}");
+    assert!(leftover.cure.contains("make room"), "{leftover:?}");
+    is_refused(&aws, &all[0].1).await;
+    works(&aws, session).await;
+
+    put_policy(&aws, "filling", &filling(10)).await;
+    let ended = alice.watch_until(&request.name, State::Ended).await;
+    assert!(ended.leftovers.is_empty());
+    is_refused(&aws, session).await;
+}
+
+#[tokio::test]
+async fn cuts_are_lifted_when_their_time_is_over_and_others_stay() {
+    let world = Private::start().await;
+    let _service = world.serve("all").await;
+    let (alice, aws) = (world.client("alice").await, world.aws());
+    // Cuts stand a minute longer than it says there: these for some seconds more.
+    let until = Timestamp::now() - SignedDuration::from_secs(50);
+    let sid = format!("HallpassCutA{}", until.strftime("%Y%m%dT%H%M%SZ"));
+    let planted = format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Sid":"{sid}","Effect":"Deny","Action":"*","Resource":"*","Condition":{{"StringEquals":{{"aws:userid":["AROAX:earlier"]}}}}}}]}}"#
+    );
+    put_policy(&aws, CUTS, &planted).await;
+    let all = opened(&world, &alice, 1, 900).await;
+    let (request, session) = &all[0];
+    cut(&alice, request).await;
+    let id = request.name.trim_start_matches("accessRequests/");
+    until_lifted(&aws, "AROAX:earlier").await;
+    let policy = aws.role_policy(SANDBOX, READER, CUTS).await.unwrap();
+    assert!(policy.contains(id), "{policy}");
+    is_refused(&aws, session).await;
+    assert!(
+        Timestamp::now() >= until + SignedDuration::from_secs(60),
+        "lifted too early"
+    );
+}
+
+async fn until_lifted(aws: &Aws, user_id: &str) {
+    until("the cut is lifted", || async {
+        let policy = aws.role_policy(SANDBOX, READER, CUTS).await.unwrap();
+        (!policy.contains(user_id)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn grants_that_end_together_on_one_role_share_their_canaries() {
+    const TOGETHER: usize = 30;
+    let world = Private::start().await;
+    let service = world.serve("all").await;
+    let alice = world.client("alice").await;
+    let all = opened(&world, &alice, TOGETHER, 45).await;
+    // Their ends come while nobody is there to see to them.
+    service.kill_hard().await;
+    let last = all.iter().map(|(r, _)| r.end_time.unwrap().seconds).max();
+    until("the last end", || async {
+        (Timestamp::now().as_second() >= last.unwrap()).then_some(())
+    })
+    .await;
+    let before = world.aws_calls().len();
+    let _service = world.serve("all").await;
+    let mut canaries = std::collections::BTreeSet::new();
+    for (request, session) in &all {
+        let ended = alice.watch_until(&request.name, State::Ended).await;
+        assert_eq!(ended.end_cause(), EndCause::Expired);
+        is_refused(&world.aws(), session).await;
+        let proof = ended.proof.unwrap();
+        let fence = proof.canary_fence_time.unwrap().seconds;
+        assert!(fence >= request.end_time.unwrap().seconds, "{proof:?}");
+        assert!(proof.prove_time.unwrap().seconds >= fence, "{proof:?}");
+        let carried = all
+            .iter()
+            .find(|(r, _)| r.name == proof.canary_access_request);
+        let (carried, _) = carried.expect("the canary is one of theirs");
+        assert_eq!(carried.end_time.unwrap().seconds, fence);
+        canaries.insert(proof.aws_request_ids);
+    }
+    assert!(canaries.len() < TOGETHER / 2, "{} canaries", canaries.len());
+    let calls = world.aws_calls().split_off(before);
+    let calls: Vec<_> = calls.iter().filter(|c| *c != PROVISIONER).collect();
+    // A session and its probe for each canary, and nothing else.
+    assert_eq!(calls.len(), 2 * canaries.len(), "{calls:?}");
+}
+
+#[tokio::test]
+async fn what_giving_and_taking_costs_is_counted() {
+    let world = Private::start().await;
+    let _service = world.serve("all").await;
+    let alice = world.client("alice").await;
+    let calls_since = |before: usize| {
+        let mut calls = world.aws_calls().split_off(before);
+        // The service's own session, made once for every grant of an account.
+        calls.retain(|call| call != PROVISIONER);
+        calls
+    };
+    let before = world.aws_calls().len();
+    let shared = alice.ask("sandbox-reports", 600).await.unwrap();
+    issue(&alice, &shared.name).await.unwrap();
+    assert_eq!(calls_since(before), [format!("AssumeRole {READER}")]);
+
+    let before = world.aws_calls().len();
+    let own = alice.ask("sandbox-scratch", 12).await.unwrap();
+    issue(&alice, &own.name).await.unwrap();
+    alice.watch_until(&own.name, State::Ended).await;
+    let role = own.role_arn.rsplit('/').next().unwrap();
+    let calls = calls_since(before);
+    let name = format!(" {role}");
+    let mut actions: Vec<_> = calls
+        .iter()
+        .map(|c| c.strip_suffix(&name).unwrap())
+        .collect();
+    // A session of a role that was just made may be refused for a while: retries.
+    actions.dedup();
+    let proof = ["GetRole", "AssumeRole"];
+    let give_and_take = [
+        "CreateRole",
+        "PutRolePolicy",
+        "AssumeRole",
+        "DeleteRolePolicy",
+        "DeleteRole",
+    ];
+    let expected = [
+        &give_and_take[..3],
+        &proof[..1],
+        &give_and_take[3..],
+        &proof[..],
+    ]
+    .concat();
+    assert_eq!(actions, expected);
+}
+
+#[tokio::test]
+async fn a_worker_killed_in_the_middle_of_an_end_costs_seconds() {
+    let world = Private::start().await;
+    let service = world.serve("all").await;
+    let alice = world.client("alice").await;
+    let request = alice.ask("sandbox-scratch", 600).await.unwrap();
+    let session = issue(&alice, &request.name).await.unwrap();
+    world.aws_hangs();
+    let before = world.aws_calls().len();
+    alice.give_back(&request.name).await.unwrap();
+    let engine = world.engine();
+    let workflow = workflow_of(&request.name);
+    until("the end is under way", || async {
+        let pending = engine
+            .must(&["describe", "-w", &workflow, "-o", "json"])
+            .await;
+        let pending: serde_json::Value = serde_json::from_str(&pending).unwrap();
+        let state = &pending["pendingActivities"][0]["state"];
+        let state = state.as_str().unwrap_or_default().to_uppercase();
+        state.ends_with("STARTED").then_some(())
+    })
+    .await;
+    service.kill_hard().await;
+    world.aws_answers_the_service(true);
+    assert_eq!(world.aws_calls().len(), before, "nothing was done");
+    let _service = world.serve("all").await;
+    let ended = alice.watch_until(&request.name, State::Ended).await;
+    // An attempt without a heartbeat would be given up after 30 s.
+    let lag = Duration::try_from(ended.lag.unwrap()).unwrap();
+    assert!(lag < Duration::from_secs(25), "{lag:?}");
+    is_refused(&world.aws(), &session).await;
+}
