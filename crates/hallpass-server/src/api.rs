@@ -29,6 +29,7 @@ use tonic::Status;
 
 use crate::bundle::Bundles;
 use crate::requests::Requests;
+use crate::worker::Trust;
 use auth::{AuthLayer, Door};
 
 /// The largest message a caller may send.
@@ -40,6 +41,7 @@ pub(crate) struct Api {
     pub(crate) bundles: Arc<Bundles>,
     pub(crate) signer: Arc<SigningKey>,
     pub(crate) deployment: String,
+    pub(crate) trust: Trust,
 }
 
 impl Api {

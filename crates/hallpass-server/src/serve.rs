@@ -122,7 +122,7 @@ pub(crate) async fn run(
     let verifier = Verifier::new(config.issuers, http_client()?, config.tokens)?;
     let client = temporal::connect(&config.temporal).await?;
     let workers = Workers {
-        trust,
+        trust: trust.clone(),
         bundles: Arc::clone(&bundles),
         directory: Arc::new(Directory::new(config.directory)),
         aws: Aws::new(&config.aws).await?,
@@ -136,6 +136,7 @@ pub(crate) async fn run(
         bundles: Arc::clone(&bundles),
         signer,
         deployment: config.deployment,
+        trust,
     };
     let door = Door::new(verifier, config.limits);
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
