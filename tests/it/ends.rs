@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use hallpass_faults::{Fault, Rule, Target};
 use hallpass_proto::v1::access_request::State;
 use hallpass_proto::v1::{AccessRequest, EndCause};
 use harness::{
@@ -59,6 +60,19 @@ async fn answered<T, F: Future<Output = Result<T, tonic::Status>>>(
         }
     })
     .await
+}
+
+/// Every call of the service to AWS so far: `{action} {role}`, or `{method} {path}`.
+fn aws_calls(world: &Private) -> Vec<String> {
+    let name = |seen: hallpass_faults::Recorded| {
+        let call = seen.call;
+        let about = ["RoleName", "RoleArn", "path"].map(|key| call.parameter(key).to_owned());
+        let about = about.into_iter().find(|text| !text.is_empty());
+        let about = about.unwrap_or_default();
+        let role = about.rsplit('/').next().unwrap_or_default();
+        format!("{} {role}", call.action)
+    };
+    world.faults.calls().into_iter().map(name).collect()
 }
 
 async fn works(aws: &Aws, session: &Session) {
@@ -221,7 +235,7 @@ async fn grants_that_end_together_on_one_role_share_their_canaries() {
         (Timestamp::now().as_second() >= last.unwrap()).then_some(())
     })
     .await;
-    let before = world.aws_calls().len();
+    let before = aws_calls(&world).len();
     let _service = world.serve("all").await;
     let mut canaries = std::collections::BTreeSet::new();
     for (request, session) in &all {
@@ -244,7 +258,7 @@ async fn grants_that_end_together_on_one_role_share_their_canaries() {
         "{} canaries",
         canaries.len()
     );
-    let calls = world.aws_calls().split_off(before);
+    let calls = aws_calls(&world).split_off(before);
     let calls: Vec<_> = calls.iter().filter(|c| *c != PROVISIONER).collect();
     // A session and its probe for each canary, and nothing else.
     assert_eq!(calls.len(), 2 * canaries.len(), "{calls:?}");
@@ -256,17 +270,17 @@ async fn what_giving_and_taking_costs_is_counted() {
     let _service = world.serve("all").await;
     let alice = world.client("alice").await;
     let calls_since = |before: usize| {
-        let mut calls = world.aws_calls().split_off(before);
+        let mut calls = aws_calls(&world).split_off(before);
         // The service's own session, made once for every grant of an account.
         calls.retain(|call| call != PROVISIONER);
         calls
     };
-    let before = world.aws_calls().len();
+    let before = aws_calls(&world).len();
     let shared = alice.ask("sandbox-reports", 600).await.unwrap();
     issue(&alice, &shared.name).await.unwrap();
     assert_eq!(calls_since(before), [format!("AssumeRole {READER}")]);
 
-    let before = world.aws_calls().len();
+    let before = aws_calls(&world).len();
     let own = alice.ask("sandbox-scratch", 12).await.unwrap();
     issue(&alice, &own.name).await.unwrap();
     alice.watch_until(&own.name, State::Ended).await;
@@ -304,8 +318,9 @@ async fn a_worker_killed_in_the_middle_of_an_end_costs_seconds() {
     let alice = world.client("alice").await;
     let request = alice.ask("sandbox-scratch", 600).await.unwrap();
     let session = issue(&alice, &request.name).await.unwrap();
-    world.aws_hangs();
-    let before = world.aws_calls().len();
+    let never = Rule::new(Target::any(), Fault::Hang).always();
+    world.faults.add(never);
+    let before = aws_calls(&world).len();
     alice.give_back(&request.name).await.unwrap();
     let engine = world.engine();
     let workflow = workflow_of(&request.name);
@@ -320,8 +335,9 @@ async fn a_worker_killed_in_the_middle_of_an_end_costs_seconds() {
     })
     .await;
     service.kill_hard().await;
-    world.aws_answers_the_service(true);
-    assert_eq!(world.aws_calls().len(), before, "nothing was done");
+    let held = world.faults.calls().split_off(before);
+    assert!(!held.is_empty() && held.iter().all(|seen| seen.executed.is_none()));
+    world.faults.clear();
     let _service = world.serve("all").await;
     let ended = alice.watch_until(&request.name, State::Ended).await;
     // An attempt without a heartbeat would be given up after 30 s.
