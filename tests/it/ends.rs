@@ -86,11 +86,15 @@ async fn is_refused(aws: &Aws, session: &Session) {
 }
 
 async fn cut(clients: &Clients, request: &AccessRequest) -> AccessRequest {
+    order_end(clients, request).await;
+    clients.watch_until(&request.name, State::Ended).await
+}
+
+async fn order_end(clients: &Clients, request: &AccessRequest) {
     // Under a storm the order may be recorded before anybody can tell what came of it.
     if let Err(status) = clients.give_back(&request.name).await {
         assert_eq!(reason_of(&status), "ORDER_RECORDED", "{status:?}");
     }
-    clients.watch_until(&request.name, State::Ended).await
 }
 
 async fn put_policy(aws: &Aws, name: &str, document: &str) {
@@ -111,8 +115,10 @@ async fn fifty_concurrent_cuts_are_all_effective_and_twenty_bystanders_keep_work
     let all = opened(&world, &alice, 70, 900).await;
     let (mine, bystanders) = all.split_at(50);
 
-    let ended = mine.iter().map(|(request, _)| cut(&alice, request));
-    for ended in futures::future::join_all(ended).await {
+    let orders = mine.iter().map(|(request, _)| order_end(&alice, request));
+    futures::future::join_all(orders).await;
+    for (request, _) in mine {
+        let ended = alice.watch_until(&request.name, State::Ended).await;
         let proof = ended.proof.as_ref().unwrap();
         assert_eq!(ended.end_cause(), EndCause::Returned);
         assert!(proof.denied_call.starts_with("s3 GET /"), "{proof:?}");
@@ -235,8 +241,20 @@ async fn grants_that_end_together_on_one_role_share_their_canaries() {
         (Timestamp::now().as_second() >= last.unwrap()).then_some(())
     })
     .await;
-    let before = aws_calls(&world).len();
+    world.faults.forget();
+    // The first canary is kept until the other ends are under way.
+    let reader = Target::action("sts:AssumeRole").about(READER);
+    let hold = world.faults.hold(reader, 0);
     let _service = world.serve("all").await;
+    for (request, _) in &all {
+        until("the end is ordered", || async {
+            let history = world.engine().history(&workflow_of(&request.name)).await;
+            let ordered = activities(&history).contains(&"hallpass.end_access".to_owned());
+            ordered.then_some(())
+        })
+        .await;
+    }
+    hold.release();
     let mut canaries = std::collections::BTreeSet::new();
     for (request, session) in &all {
         let ended = alice.watch_until(&request.name, State::Ended).await;
@@ -254,14 +272,15 @@ async fn grants_that_end_together_on_one_role_share_their_canaries() {
         canaries.insert(proof.aws_request_ids);
     }
     assert!(
-        canaries.len() <= TOGETHER * 3 / 4,
+        canaries.len() <= TOGETHER / 2,
         "{} canaries",
         canaries.len()
     );
-    let calls = aws_calls(&world).split_off(before);
-    let calls: Vec<_> = calls.iter().filter(|c| *c != PROVISIONER).collect();
-    // A session and its probe for each canary, and nothing else.
-    assert_eq!(calls.len(), 2 * canaries.len(), "{calls:?}");
+    let mut calls = aws_calls(&world);
+    calls.retain(|call| call != PROVISIONER);
+    // A session and its probe for each, and one session that may have been waited for in vain.
+    let most = 2 * canaries.len() + 1;
+    assert!(calls.len() <= most, "{most}: {calls:?}");
 }
 
 #[tokio::test]

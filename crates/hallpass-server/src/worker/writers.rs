@@ -1,6 +1,8 @@
 //! Asking the one writer of a shared role: it is started when there is none.
 
+use std::collections::HashMap;
 use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hallpass_aws::{AwsError, ErrorClass};
@@ -13,6 +15,7 @@ use temporalio_client::{
     WorkflowUpdateWithStartOptions,
 };
 use temporalio_common::data_converters::RawValue;
+use tokio::sync::Semaphore;
 
 /// What is asked of a writer, as errors call it.
 const CUT: &str = "cut";
@@ -21,10 +24,14 @@ const PATIENCE: Duration = Duration::from_secs(12);
 /// A writer that is just closing answers nobody; the next one does.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// The writers of every shared role. Cheap to clone.
-#[derive(Clone)]
+/// How many ask one writer at once: Temporal refuses more than ten updates in flight.
+const ASKERS: usize = 8;
+
+/// The writers of every shared role.
 pub(crate) struct Writers {
     client: Client,
+    /// Turns to ask, by role: as many as there are shared roles.
+    turns: Mutex<HashMap<SharedRole, Arc<Semaphore>>>,
 }
 
 /// Whether a cut failed because the role has no room for it.
@@ -34,7 +41,17 @@ pub(super) fn is_no_room(error: &AwsError) -> bool {
 
 impl Writers {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client }
+        Self {
+            client,
+            turns: Mutex::default(),
+        }
+    }
+
+    fn turns(&self, role: &SharedRole) -> Arc<Semaphore> {
+        // Every change is one insertion: whoever panicked left the map whole.
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let turns = turns.entry(role.clone());
+        Arc::clone(turns.or_insert_with(|| Arc::new(Semaphore::new(ASKERS))))
     }
 
     /// Cuts a grant's sessions; returns what was read back, with the AWS request ids.
@@ -86,6 +103,8 @@ impl Writers {
             AwsError::found(CUT, ErrorClass::Retry, message)
         };
         let order = serde_json::to_value(cuts).map_err(|e| unasked(e.into()))?;
+        let turns = self.turns(role);
+        let _turn = turns.acquire().await.map_err(|e| unasked(e.into()))?;
         // One id for all tries of this order, so that a lost answer is found again.
         let update_id = uuid::Uuid::new_v4().to_string();
         let deadline = tokio::time::Instant::now() + PATIENCE;
