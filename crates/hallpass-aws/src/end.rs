@@ -289,6 +289,7 @@ mod tests {
         let answer = SignedAnswer {
             status,
             code: code.map(str::to_owned),
+            etag: None,
             request_id: Some("r1".to_owned()),
             body: vec![],
         };

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod assume;
+mod bucket;
 mod connection;
 pub mod documents;
 mod end;
@@ -23,6 +24,7 @@ mod signed;
 mod sweep;
 
 pub use accounts::{AccountAccess, AwsConfig, EnvName, SecretAccessKey, ServiceCredentials};
+pub use bucket::{Bucket, BucketConfig, Condition, LockMode, ObjectLock, Put};
 pub use connection::Aws;
 pub use end::TIDY_MARGIN;
 pub use errors::{AwsError, ErrorClass, Retry};
