@@ -4,6 +4,7 @@
 mod access;
 mod admin;
 mod approval;
+mod archive;
 mod audit;
 pub(crate) mod auth;
 mod errors;
@@ -27,6 +28,7 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Status;
 
+use crate::archive::Archiver;
 use crate::bundle::Bundles;
 use crate::requests::Requests;
 use auth::{AuthLayer, Door};
@@ -40,6 +42,7 @@ pub(crate) struct Api {
     pub(crate) bundles: Arc<Bundles>,
     pub(crate) signer: Arc<SigningKey>,
     pub(crate) deployment: String,
+    pub(crate) archiver: Option<Arc<Archiver>>,
 }
 
 impl Api {

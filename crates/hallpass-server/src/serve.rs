@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::api::auth::Door;
 use crate::api::{self, Api};
+use crate::archive::Archiver;
 use crate::bundle::Bundles;
 use crate::config::Config;
 use crate::directory::Directory;
@@ -131,7 +132,22 @@ pub(crate) async fn run(
     if role.has(Role::Ends) {
         Requests::new(client.clone()).schedule_sweeps().await?;
     }
+    let archiver = match config.archive {
+        Some(archive) => {
+            let keys = (
+                Arc::clone(&signer),
+                &config.signing.previous_public_keys[..],
+            );
+            let client = client.clone();
+            let made = Archiver::new(archive, &config.deployment, keys, &config.aws, client);
+            Some(Arc::new(made.await?))
+        }
+        None => None,
+    };
+    let archiving = archiver.clone().filter(|_| role.has(Role::Worker));
+    let archiving = archiving.map(|a| tokio::spawn(async move { a.run().await }));
     let api = Api {
+        archiver,
         requests: Requests::new(client),
         bundles: Arc::clone(&bundles),
         signer,
@@ -162,6 +178,8 @@ pub(crate) async fn run(
         () = broken(&workers) => Err(anyhow::anyhow!("a worker broke off; see the log")),
     };
     reload.abort();
+    // A pass may end anywhere: the next one goes on from the log.
+    archiving.inspect(JoinHandle::abort);
     tracing::info!("draining");
     let _ = stopping.send(true);
     drain(served, workers).await?;
