@@ -1,5 +1,7 @@
 //! The command line: what can be said, and the help that teaches it.
 
+mod audit;
+
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -8,6 +10,7 @@ use hallpass_types::{AccessRequestId, EntitlementId, GrantDuration, RequestId};
 use std::time::Duration;
 
 use crate::{durations, exit};
+pub(crate) use audit::AuditCommand;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -214,6 +217,11 @@ pub(crate) enum Command {
         /// Which request: `ar-…`
         id: Id,
     },
+    /// For those who check afterwards
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
     /// For those who run hallpass
     Admin {
         #[command(subcommand)]
@@ -237,6 +245,12 @@ pub(crate) enum AdminCommand {
         /// Only tell what would be done
         #[arg(long)]
         dry_run: bool,
+    },
+    /// How the archive of histories stands; exit code 1 when something is late
+    Archive {
+        /// Archive what is closed and not archived yet, before saying so
+        #[arg(long)]
+        now: bool,
     },
 }
 

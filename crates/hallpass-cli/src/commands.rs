@@ -1,6 +1,8 @@
 //! The commands, one noun per file, and what they share.
 
+mod activity;
 mod admin;
+mod archive;
 mod creds;
 mod decide;
 mod end;
@@ -10,6 +12,7 @@ mod extend;
 mod identity;
 mod list;
 mod request;
+mod review;
 mod show;
 mod timeline;
 mod watch;
@@ -21,7 +24,7 @@ use hallpass_proto::v1;
 use hallpass_types::AccessRequestId;
 use url::Url;
 
-use crate::cli::{AdminCommand, Cli, Command, Global};
+use crate::cli::{AdminCommand, AuditCommand, Cli, Command, Global};
 use crate::config::{self, Config};
 use crate::connect::{Address, DevLogin, Session, timed};
 use crate::dev_issuer;
@@ -78,9 +81,16 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         }
         Command::Revoke { id, reason, wait } => end::revoke(&cx, id.0, reason, &wait).await,
         Command::Timeline { id } => timeline::run(&cx, &id.0).await,
-        Command::Admin {
-            command: AdminCommand::Sweep { dry_run },
-        } => admin::sweep(&cx, dry_run).await,
+        Command::Audit { command } => match command {
+            AuditCommand::Activity { id, from } => activity::run(&cx, &id.0, &from).await,
+            AuditCommand::Review { since, until, plot } => {
+                review::run(&cx, since, until, plot.as_deref()).await
+            }
+        },
+        Command::Admin { command } => match command {
+            AdminCommand::Sweep { dry_run } => admin::sweep(&cx, dry_run).await,
+            AdminCommand::Archive { now } => archive::run(&cx, now).await,
+        },
         Command::Completions { .. } => Ok(Exit::Ok),
     }
 }

@@ -14,7 +14,12 @@ const REASON_CHARACTERS: usize = 60;
 const PADDING: u16 = 2;
 
 /// Rows under `header`; columns in `firm` never wrap.
-fn render(view: &View, header: &[&str], firm: &[usize], rows: Vec<Vec<String>>) -> String {
+pub(super) fn render(
+    view: &View,
+    header: &[&str],
+    firm: &[usize],
+    rows: Vec<Vec<String>>,
+) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
     table.set_header(header.iter().copied());
