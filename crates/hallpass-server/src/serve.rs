@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use hallpass_aws::Aws;
+use hallpass_aws::{Aws, AwsConfig};
 use hallpass_evidence::{Keyring, SigningKey};
 use hallpass_identity::Verifier;
 use temporalio_client::Client;
@@ -20,8 +20,9 @@ use tokio::task::JoinHandle;
 use crate::api::auth::Door;
 use crate::api::{self, Api};
 use crate::archive::Archiver;
+use crate::archive::config::ArchiveConfig;
 use crate::bundle::Bundles;
-use crate::config::Config;
+use crate::config::{Config, Signing};
 use crate::directory::Directory;
 use crate::requests::Requests;
 use crate::worker::{self, Bodies, EndBodies, Running};
@@ -132,18 +133,8 @@ pub(crate) async fn run(
     if role.has(Role::Ends) {
         Requests::new(client.clone()).schedule_sweeps().await?;
     }
-    let archiver = match config.archive {
-        Some(archive) => {
-            let keys = (
-                Arc::clone(&signer),
-                &config.signing.previous_public_keys[..],
-            );
-            let client = client.clone();
-            let made = Archiver::new(archive, &config.deployment, keys, &config.aws, client);
-            Some(Arc::new(made.await?))
-        }
-        None => None,
-    };
+    let archive = (config.archive, &config.signing, config.deployment.as_str());
+    let archiver = archiver(archive, &config.aws, &signer, &client).await?;
     let archiving = archiver.clone().filter(|_| role.has(Role::Worker));
     let archiving = archiving.map(|a| tokio::spawn(async move { a.run().await }));
     let api = Api {
@@ -203,6 +194,21 @@ async fn drain(
         tokio::task::spawn_blocking(move || worker.drain()).await??;
     }
     Ok(())
+}
+
+/// Who keeps the archive, where one is configured.
+async fn archiver(
+    (archive, signing, deployment): (Option<ArchiveConfig>, &Signing, &str),
+    aws: &AwsConfig,
+    signer: &Arc<SigningKey>,
+    client: &Client,
+) -> anyhow::Result<Option<Arc<Archiver>>> {
+    let Some(archive) = archive else {
+        return Ok(None);
+    };
+    let keys = (Arc::clone(signer), &signing.previous_public_keys[..]);
+    let made = Archiver::new(archive, deployment, keys, aws, client.clone());
+    Ok(Some(Arc::new(made.await?)))
 }
 
 /// Which orders count: those signed now or with an earlier key, for this deployment.
