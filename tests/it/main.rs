@@ -2,16 +2,23 @@
 
 mod activity;
 mod archive;
+mod audit;
 mod authz;
+mod aws_clients;
 mod cli;
+mod cli_aws;
 mod cli_json;
 mod config;
 mod errors;
+mod exactly_once;
 mod faults;
+mod faults_aws;
+mod faults_late;
 mod forgery;
 mod idempotency;
 mod lifecycle;
 mod listing;
+mod recipes;
 mod replay;
 mod secrets;
 mod sweep;

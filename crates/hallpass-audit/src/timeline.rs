@@ -19,7 +19,7 @@ use words::{
 };
 
 /// One step.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Entry {
     /// When Temporal recorded it.
     pub time: Timestamp,

@@ -6,7 +6,7 @@ pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod reports;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub(crate) mod table;
 pub(crate) mod words;
 

@@ -27,11 +27,27 @@ const LAYERS: &[(&str, Ours)] = &[
         "hallpass-audit",
         Ours::Only(&["hallpass-types", "hallpass-evidence", "hallpass-workflows"]),
     ),
+    (
+        "hallpass-bundle",
+        Ours::Only(&["hallpass-types", "hallpass-evidence"]),
+    ),
+    (
+        "hallpass-replay",
+        Ours::Only(&[
+            "hallpass-types",
+            "hallpass-evidence",
+            "hallpass-workflows",
+            "hallpass-policy",
+            "hallpass-audit",
+            "hallpass-bundle",
+        ]),
+    ),
     ("hallpass-report", Ours::Only(&["hallpass-types"])),
     ("hallpass-standins", Ours::Only(&[])),
+    ("hallpass-faults", Ours::Only(&[])),
     (
         "hallpass-server",
-        Ours::AllBut(&["hallpass-cli", "hallpass-tests", "xtask"]),
+        Ours::AllBut(&["hallpass-cli", "hallpass-faults", "hallpass-tests", "xtask"]),
     ),
     (
         "hallpass-cli",
@@ -42,6 +58,7 @@ const LAYERS: &[(&str, Ours)] = &[
             "hallpass-archive",
             "hallpass-audit",
             "hallpass-report",
+            "hallpass-bundle",
         ]),
     ),
     ("hallpass-tests", Ours::AllBut(&["xtask"])),
@@ -63,7 +80,12 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["hallpass-identity"]),
     (
         "temporalio-",
-        &["hallpass-workflows", "hallpass-audit", "hallpass-server"],
+        &[
+            "hallpass-workflows",
+            "hallpass-audit",
+            "hallpass-replay",
+            "hallpass-server",
+        ],
     ),
 ];
 
