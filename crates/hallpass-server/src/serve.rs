@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hallpass_aws::{Aws, AwsConfig};
-use hallpass_evidence::{Keyring, SigningKey};
+use hallpass_evidence::{Keyring, PublicKey, SigningKey};
 use hallpass_identity::Verifier;
 use temporalio_client::Client;
 use temporalio_common::telemetry::TelemetryOptions;
@@ -122,7 +122,7 @@ pub(crate) async fn run(
     config.check_entitlements(&bundles.current())?;
     let signer = Arc::new(keys::load(&config.signing.key_file)?);
     let trust = trust(&config, &signer);
-    let previous_keys = config.signing.previous_public_keys.clone();
+    let public_keys = public_keys(&config, &signer);
     let verifier = Verifier::new(config.issuers, http_client()?, config.tokens)?;
     let client = temporal::connect(&config.temporal).await?;
     let workers = Workers {
@@ -143,10 +143,7 @@ pub(crate) async fn run(
         archiver,
         requests: Requests::new(client),
         bundles: Arc::clone(&bundles),
-        public_keys: previous_keys
-            .into_iter()
-            .chain([signer.public_key()])
-            .collect(),
+        public_keys,
         signer,
         deployment: config.deployment,
     };
@@ -217,11 +214,16 @@ async fn archiver(
     Ok(Some(Arc::new(made.await?)))
 }
 
+/// Keys whose signatures count: earlier ones, and the one in use.
+fn public_keys(config: &Config, signer: &SigningKey) -> Vec<PublicKey> {
+    let previous = config.signing.previous_public_keys.iter().cloned();
+    previous.chain([signer.public_key()]).collect()
+}
+
 /// Which orders count: those signed now or with an earlier key, for this deployment.
 fn trust(config: &Config, signer: &SigningKey) -> worker::Trust {
-    let previous = config.signing.previous_public_keys.iter().cloned();
     worker::Trust {
-        keyring: Keyring::new(previous.chain([signer.public_key()])),
+        keyring: Keyring::new(public_keys(config, signer)),
         deployment: config.deployment.clone(),
     }
 }
