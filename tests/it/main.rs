@@ -1,5 +1,7 @@
 //! Every integration test, in one binary: through gRPC and the command line, against real parts.
 
+mod activity;
+mod archive;
 mod audit;
 mod authz;
 mod aws_clients;

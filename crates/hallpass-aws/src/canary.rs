@@ -223,6 +223,7 @@ mod tests {
         SignedAnswer {
             status,
             code: code.map(str::to_owned),
+            etag: None,
             request_id: Some("r1".to_owned()),
             body: vec![],
         }

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod assume;
+mod bucket;
 mod canary;
 mod connection;
 pub mod cuts;
@@ -27,6 +28,7 @@ mod signed;
 mod sweep;
 
 pub use accounts::{AccountAccess, AwsConfig, EnvName, SecretAccessKey, ServiceCredentials};
+pub use bucket::{Bucket, BucketConfig, Condition, LockMode, ObjectLock, Put};
 pub use connection::Aws;
 pub use end::{Refused, proof_by_fence};
 pub use errors::{AwsError, ErrorClass, Retry};

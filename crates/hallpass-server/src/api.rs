@@ -4,6 +4,7 @@
 mod access;
 mod admin;
 mod approval;
+mod archive;
 mod audit;
 pub(crate) mod auth;
 mod errors;
@@ -28,6 +29,7 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Status;
 
+use crate::archive::Archiver;
 use crate::bundle::Bundles;
 use crate::requests::Requests;
 use crate::worker::Trust;
@@ -45,6 +47,7 @@ pub(crate) struct Api {
     pub(crate) public_keys: Vec<PublicKey>,
     pub(crate) deployment: String,
     pub(crate) trust: Trust,
+    pub(crate) archiver: Option<Arc<Archiver>>,
 }
 
 impl Api {

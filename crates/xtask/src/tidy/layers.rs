@@ -42,6 +42,7 @@ const LAYERS: &[(&str, Ours)] = &[
             "hallpass-bundle",
         ]),
     ),
+    ("hallpass-report", Ours::Only(&["hallpass-types"])),
     ("hallpass-standins", Ours::Only(&[])),
     ("hallpass-faults", Ours::Only(&[])),
     (
@@ -56,6 +57,7 @@ const LAYERS: &[(&str, Ours)] = &[
             "hallpass-seal",
             "hallpass-archive",
             "hallpass-audit",
+            "hallpass-report",
             "hallpass-bundle",
         ]),
     ),
