@@ -4,6 +4,8 @@ mod authz;
 mod cli;
 mod cli_json;
 mod config;
+mod crash;
+mod emulator;
 mod errors;
 mod faults;
 mod faults_aws;

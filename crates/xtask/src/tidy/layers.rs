@@ -24,6 +24,15 @@ const LAYERS: &[(&str, Ours)] = &[
         Ours::Only(&["hallpass-types", "hallpass-evidence", "hallpass-workflows"]),
     ),
     ("hallpass-standins", Ours::Only(&[])),
+    (
+        "hallpass-crash",
+        Ours::AllBut(&[
+            "hallpass-cli",
+            "hallpass-server",
+            "hallpass-workflows",
+            "xtask",
+        ]),
+    ),
     ("hallpass-faults", Ours::Only(&[])),
     (
         "hallpass-server",
