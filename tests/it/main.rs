@@ -9,6 +9,8 @@ mod cli;
 mod cli_aws;
 mod cli_json;
 mod config;
+mod crash;
+mod emulator;
 mod ends;
 mod errors;
 mod exactly_once;

@@ -44,6 +44,15 @@ const LAYERS: &[(&str, Ours)] = &[
     ),
     ("hallpass-report", Ours::Only(&["hallpass-types"])),
     ("hallpass-standins", Ours::Only(&[])),
+    (
+        "hallpass-crash",
+        Ours::AllBut(&[
+            "hallpass-cli",
+            "hallpass-server",
+            "hallpass-workflows",
+            "xtask",
+        ]),
+    ),
     ("hallpass-faults", Ours::Only(&[])),
     (
         "hallpass-server",
