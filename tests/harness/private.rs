@@ -179,6 +179,8 @@ impl Private {
         );
         set("temporal", "namespace", NAMESPACE.into());
         set("policy", "directory", pack.display().to_string().into());
+        let archive = self.policy_archive().display().to_string();
+        set("policy", "archive", archive.into());
         set("signing", "key_file", key.display().to_string().into());
         set("aws", "endpoint_url", self.faults.endpoint().into());
         set("aws", "region", REGION.into());
@@ -267,6 +269,11 @@ impl Private {
         &self.service_secret
     }
 
+    /// The folder that keeps every policy bundle that was in force.
+    pub fn policy_archive(&self) -> PathBuf {
+        self.dir.path().join("policy-archive")
+    }
+
     /// The file with the service's signing key.
     pub fn signing_key_file(&self) -> PathBuf {
         self.dir.path().join("signing.key")
@@ -318,11 +325,11 @@ impl Private {
     }
 }
 
-fn sample_pack() -> PathBuf {
+pub(crate) fn sample_pack() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/getting-started")
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
     for entry in std::fs::read_dir(from).expect("the pack") {
         let entry = entry.expect("the pack");

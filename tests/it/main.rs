@@ -1,12 +1,19 @@
 //! Every integration test, in one binary: through gRPC and the command line, against real parts.
 
+mod activity;
+mod archive;
+mod audit;
 mod authz;
+mod aws_clients;
 mod cli;
+mod cli_aws;
 mod cli_json;
 mod config;
 mod crash;
 mod emulator;
+mod ends;
 mod errors;
+mod exactly_once;
 mod faults;
 mod faults_aws;
 mod faults_late;
@@ -14,6 +21,7 @@ mod forgery;
 mod idempotency;
 mod lifecycle;
 mod listing;
+mod recipes;
 mod replay;
 mod secrets;
 mod sweep;

@@ -4,8 +4,9 @@ pub(crate) mod clean;
 pub(crate) mod detail;
 pub(crate) mod json;
 pub(crate) mod progress;
+pub(crate) mod reports;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub(crate) mod table;
 pub(crate) mod words;
 

@@ -4,9 +4,11 @@
 mod access;
 mod admin;
 mod approval;
+mod archive;
 mod audit;
 pub(crate) mod auth;
 mod errors;
+mod export;
 mod lists;
 mod orders;
 mod preview;
@@ -14,7 +16,7 @@ mod preview;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hallpass_evidence::SigningKey;
+use hallpass_evidence::{PublicKey, SigningKey};
 use hallpass_policy::{Bundle, RequestFacts};
 use hallpass_proto::v1::access_service_server::AccessServiceServer;
 use hallpass_proto::v1::admin_service_server::AdminServiceServer;
@@ -27,8 +29,10 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Status;
 
+use crate::archive::Archiver;
 use crate::bundle::Bundles;
 use crate::requests::Requests;
+use crate::worker::Trust;
 use auth::{AuthLayer, Door};
 
 /// The largest message a caller may send.
@@ -39,7 +43,11 @@ pub(crate) struct Api {
     pub(crate) requests: Requests,
     pub(crate) bundles: Arc<Bundles>,
     pub(crate) signer: Arc<SigningKey>,
+    /// The signer's and earlier ones: whose signatures count.
+    pub(crate) public_keys: Vec<PublicKey>,
     pub(crate) deployment: String,
+    pub(crate) trust: Trust,
+    pub(crate) archiver: Option<Arc<Archiver>>,
 }
 
 impl Api {

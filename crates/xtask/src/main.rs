@@ -51,6 +51,8 @@ enum Task {
     EmulatorCheck(crash::Options),
     /// Check the rules that no compiler knows: who may depend on whom, sizes, forgotten markers.
     Tidy,
+    /// Print the client's weight: packages in its tree, and its size where it is built.
+    Client,
     /// Run everything that must pass before a change lands, as CI does.
     ///
     /// All stages run even when one fails; a table at the end names those that failed.
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Task::Crash(options) => crash::play(&options),
         Task::EmulatorCheck(options) => crash::check_emulator(&options),
         Task::Tidy => tidy::run(),
+        Task::Client => tidy::client::weigh(),
         Task::Test(options) => stages::run(&options),
         Task::ProtoImage => proto::write_image(),
     };

@@ -113,6 +113,7 @@ shape!(
         max_duration: Option<String> = span(w.max_duration.as_ref()),
         owners: Vec<String> = w.owners.clone(),
         allowed_duration: Option<String> = span(w.allowed_duration.as_ref()),
+        region: String = w.region.clone(),
     }
 );
 
@@ -208,6 +209,10 @@ shape!(
         denied_call: String = w.denied_call.clone(),
         denied_code: String = w.denied_code.clone(),
         aws_request_ids: Vec<String> = w.aws_request_ids.clone(),
+        allowed_call: String = w.allowed_call.clone(),
+        no_allowed_call: String = w.no_allowed_call.clone(),
+        canary_access_request: String = w.canary_access_request.clone(),
+        canary_fence_time: Option<String> = instant(w.canary_fence_time.as_ref()),
     }
 );
 

@@ -20,9 +20,29 @@ const LAYERS: &[(&str, Ours)] = &[
         Ours::Only(&["hallpass-types", "hallpass-evidence"]),
     ),
     (
+        "hallpass-archive",
+        Ours::Only(&["hallpass-types", "hallpass-evidence"]),
+    ),
+    (
         "hallpass-audit",
         Ours::Only(&["hallpass-types", "hallpass-evidence", "hallpass-workflows"]),
     ),
+    (
+        "hallpass-bundle",
+        Ours::Only(&["hallpass-types", "hallpass-evidence"]),
+    ),
+    (
+        "hallpass-replay",
+        Ours::Only(&[
+            "hallpass-types",
+            "hallpass-evidence",
+            "hallpass-workflows",
+            "hallpass-policy",
+            "hallpass-audit",
+            "hallpass-bundle",
+        ]),
+    ),
+    ("hallpass-report", Ours::Only(&["hallpass-types"])),
     ("hallpass-standins", Ours::Only(&[])),
     (
         "hallpass-crash",
@@ -44,7 +64,10 @@ const LAYERS: &[(&str, Ours)] = &[
             "hallpass-types",
             "hallpass-proto",
             "hallpass-seal",
+            "hallpass-archive",
             "hallpass-audit",
+            "hallpass-report",
+            "hallpass-bundle",
         ]),
     ),
     ("hallpass-tests", Ours::AllBut(&["xtask"])),
@@ -66,7 +89,12 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["hallpass-identity"]),
     (
         "temporalio-",
-        &["hallpass-workflows", "hallpass-audit", "hallpass-server"],
+        &[
+            "hallpass-workflows",
+            "hallpass-audit",
+            "hallpass-replay",
+            "hallpass-server",
+        ],
     ),
 ];
 
