@@ -1,5 +1,6 @@
 //! Every integration test, in one binary: through gRPC and the command line, against real parts.
 
+mod audit;
 mod authz;
 mod aws_clients;
 mod cli;
@@ -9,6 +10,8 @@ mod config;
 mod errors;
 mod exactly_once;
 mod faults;
+mod faults_aws;
+mod faults_late;
 mod forgery;
 mod idempotency;
 mod lifecycle;

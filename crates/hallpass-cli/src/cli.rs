@@ -1,5 +1,6 @@
 //! The command line: what can be said, and the help that teaches it.
 
+pub(crate) mod audit;
 mod credentials;
 mod requests;
 
@@ -259,6 +260,11 @@ pub(crate) enum Command {
     Timeline {
         /// Which request: `ar-…`
         id: Id,
+    },
+    /// For those who check afterwards: trails, and bundles that can be verified offline
+    Audit {
+        #[command(subcommand)]
+        command: audit::AuditCommand,
     },
     /// For those who run hallpass
     Admin {

@@ -1,6 +1,7 @@
 //! The commands, one noun per file, and what they share.
 
 mod admin;
+mod audit;
 mod check;
 mod configure;
 mod console;
@@ -100,6 +101,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         }
         Command::Revoke { id, reason, wait } => end::revoke(&cx, id.0, reason, &wait).await,
         Command::Timeline { id } => timeline::run(&cx, &id.0).await,
+        Command::Audit { command } => audit::run(&cx, command).await,
         Command::Admin {
             command: AdminCommand::Sweep { dry_run },
         } => admin::sweep(&cx, dry_run).await,
