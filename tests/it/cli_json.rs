@@ -159,6 +159,10 @@ async fn every_command_prints_one_object() {
     assert_eq!(returned["endCause"], "END_CAUSE_RETURNED");
     kept("return.json", &returned["proof"]);
 
+    let erin = Cli::of(world, "erin");
+    let trail = json(&erin, seen, &["audit", "show", &id]).await.json();
+    assert_eq!(trail["historyDigest"].as_str().unwrap().len(), 64);
+
     let dave = Cli::of(world, "dave");
     let sweep = json(&dave, seen, &["admin", "sweep", "--dry-run"]).await;
     assert!(sweep.json().is_object(), "{sweep:?}");
@@ -217,6 +221,7 @@ async fn every_command_reports_its_error_as_one_object() {
         &["return", unknown],
         &["revoke", unknown, "-m", "enough"],
         &["timeline", unknown],
+        &["audit", "show", unknown],
         &["admin", "sweep", "--dry-run"],
     ] {
         seen.insert(command[0].to_owned());
