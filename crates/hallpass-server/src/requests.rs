@@ -79,10 +79,8 @@ pub(crate) struct Requests {
 
 impl Requests {
     pub(crate) fn new(client: Client) -> Self {
-        Self {
-            client,
-            turns: turns::Turns::default(),
-        }
+        let turns = turns::Turns::default();
+        Self { client, turns }
     }
 
     fn handle(&self, id: &AccessRequestId) -> WorkflowHandle<Client, AccessRequest> {
