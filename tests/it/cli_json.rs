@@ -164,6 +164,8 @@ async fn every_command_prints_one_object() {
     assert_eq!(trail["historyDigest"].as_str().unwrap().len(), 64);
 
     let dave = Cli::of(world, "dave");
+    let review = json(&Cli::of(world, "erin"), seen, &["audit", "review"]).await;
+    assert!(review.json()["grants"].as_u64().unwrap() >= 1, "{review:?}");
     let sweep = json(&dave, seen, &["admin", "sweep", "--dry-run"]).await;
     assert!(sweep.json().is_object(), "{sweep:?}");
 
@@ -222,6 +224,7 @@ async fn every_command_reports_its_error_as_one_object() {
         &["revoke", unknown, "-m", "enough"],
         &["timeline", unknown],
         &["audit", "show", unknown],
+        &["audit", "review"],
         &["admin", "sweep", "--dry-run"],
     ] {
         seen.insert(command[0].to_owned());
