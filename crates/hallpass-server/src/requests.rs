@@ -34,6 +34,7 @@ use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes}
 pub(crate) use filter::Filter;
 use filter::{query_key, requester_key};
 pub(crate) use recorded::Recorded;
+use turns::Turn;
 
 /// Answers of Temporal's front end and of a query that a worker answers.
 const CALL: Duration = Duration::from_secs(10);
@@ -233,11 +234,7 @@ impl Requests {
         settled("extend a request", update.await)
     }
 
-    async fn turn(
-        &self,
-        id: &AccessRequestId,
-        doing: &'static str,
-    ) -> Result<turns::Turn, RequestsError> {
+    async fn turn(&self, id: &AccessRequestId, doing: &'static str) -> Result<Turn, RequestsError> {
         let turn = tokio::time::timeout(UPDATE, self.turns.take(id)).await;
         turn.map_err(|late| unavailable(doing, late))
     }
