@@ -1,9 +1,5 @@
 //! From the running service to an outsider's desk: export, and verify offline.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::process::Output;
 

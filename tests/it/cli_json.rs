@@ -159,6 +159,10 @@ async fn every_command_prints_one_object() {
     assert_eq!(returned["endCause"], "END_CAUSE_RETURNED");
     kept("return.json", &returned["proof"]);
 
+    let erin = Cli::of(world, "erin");
+    let trail = json(&erin, seen, &["audit", "show", &id]).await.json();
+    assert_eq!(trail["historyDigest"].as_str().unwrap().len(), 64);
+
     let dave = Cli::of(world, "dave");
     let review = json(&Cli::of(world, "erin"), seen, &["audit", "review"]).await;
     assert!(review.json()["grants"].as_u64().unwrap() >= 1, "{review:?}");
@@ -219,6 +223,7 @@ async fn every_command_reports_its_error_as_one_object() {
         &["return", unknown],
         &["revoke", unknown, "-m", "enough"],
         &["timeline", unknown],
+        &["audit", "show", unknown],
         &["audit", "review"],
         &["admin", "sweep", "--dry-run"],
     ] {

@@ -1,5 +1,4 @@
 //! Many callers, few issues: what asks with one id has one session, however often it asks.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::collections::BTreeSet;
 

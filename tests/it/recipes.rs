@@ -85,6 +85,16 @@ async fn exec(cli: &Cli, entitlement: &str, options: &[&str], aws: &[&str]) -> R
     cli.run(&[&ask[..], options, &command, aws].concat()).await
 }
 
+/// A profile's session as shell commands, as `assume` puts it into a shell.
+const EXPORT: &str = r#"
+import sys, boto3
+session = boto3.Session(profile_name=sys.argv[1])
+given = session.get_credentials().get_frozen_credentials()
+print(f"export AWS_ACCESS_KEY_ID='{given.access_key}'")
+print(f"export AWS_SECRET_ACCESS_KEY='{given.secret_key}'")
+print(f"export AWS_SESSION_TOKEN='{given.token}'")
+"#;
+
 const LIST: [&str; 4] = ["s3api", "list-objects-v2", "--bucket", BUCKET];
 
 #[tokio::test]
@@ -241,17 +251,9 @@ async fn terraform_and_granted_find_the_profile_that_configure_writes() {
     let (code, text) = list(&alice, &clients, profile, BUCKET).await;
     assert_eq!(code, 0, "{text}");
     // What `assume` does: take the profile's session once, for a shell.
-    let export = [
-        "configure",
-        "export-credentials",
-        "--profile",
-        profile,
-        "--format",
-        "env",
-    ];
     let output = alice
-        .other(&clients.aws)
-        .args(export)
+        .other(&clients.python)
+        .args(["-c", EXPORT, profile])
         .output()
         .await
         .unwrap();

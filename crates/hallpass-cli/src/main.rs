@@ -16,6 +16,7 @@ mod retry;
 mod store;
 mod terminal;
 mod token;
+mod usage;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -33,12 +34,12 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return explain_usage(&error, &arguments),
+        Err(error) => return usage::explain(&error, &arguments),
     };
     let (cli, output) = match with_environment(cli) {
         Ok(both) => both,
         Err(why) => {
-            let output = if is_json(&arguments) {
+            let output = if usage::is_json(&arguments) {
                 Output::Json
             } else {
                 Output::Human
@@ -82,32 +83,6 @@ fn report(error: &CliError, output: Output) {
     };
     // Without stderr the exit code still tells.
     let _ = std::io::stderr().write_all(text.as_bytes());
-}
-
-/// Help and version are answers; everything else is a mistake, told as the caller wants errors.
-fn explain_usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
-    if error.use_stderr() && is_json(arguments) {
-        let text = error.render().to_string();
-        let text = text.strip_prefix("error: ").unwrap_or(&text).trim();
-        report(&CliError::Usage(text.to_owned()), Output::Json);
-        return Exit::Usage.into();
-    }
-    // Without a terminal to print on the exit code still tells.
-    let _ = error.print();
-    if error.use_stderr() {
-        Exit::Usage
-    } else {
-        Exit::Ok
-    }
-    .into()
-}
-
-/// Whether errors are wanted as JSON, as far as a command line that was not understood tells.
-fn is_json(arguments: &[OsString]) -> bool {
-    arguments.windows(2).any(|pair| {
-        matches!(pair, [name, value] if (name == "--output" || name == "-o") && value == "json")
-    }) || arguments.iter().any(|a| a == "--output=json" || a == "-ojson")
-        || std::env::var_os("HALLPASS_OUTPUT").is_some_and(|v| v == "json")
 }
 
 /// Tokens and credentials pass through this memory. Best effort: a limit that cannot be lowered

@@ -3,6 +3,7 @@
 mod filter;
 mod recorded;
 mod sweeps;
+mod turns;
 
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes}
 pub(crate) use filter::Filter;
 use filter::{query_key, requester_key};
 pub(crate) use recorded::Recorded;
+use turns::Turn;
 
 /// Answers of Temporal's front end and of a query that a worker answers.
 const CALL: Duration = Duration::from_secs(10);
@@ -75,11 +77,13 @@ pub(crate) enum Started {
 #[derive(Clone)]
 pub(crate) struct Requests {
     client: Client,
+    turns: turns::Turns,
 }
 
 impl Requests {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client }
+        let turns = turns::Turns::default();
+        Self { client, turns }
     }
 
     fn handle(&self, id: &AccessRequestId) -> WorkflowHandle<Client, AccessRequest> {
@@ -210,6 +214,7 @@ impl Requests {
         envelope: &Envelope,
     ) -> Result<IssueReply, RequestsError> {
         let order = json(envelope, "issue credentials")?;
+        let _turn = self.turn(id, "issue credentials").await?;
         let handle = self.handle(id);
         let update = handle.execute_update(AccessRequest::issue, order, update(request_id));
         settled("issue credentials", update.await)
@@ -223,9 +228,15 @@ impl Requests {
         envelope: &Envelope,
     ) -> Result<ExtendReply, RequestsError> {
         let order = json(envelope, "extend a request")?;
+        let _turn = self.turn(id, "extend a request").await?;
         let handle = self.handle(id);
         let update = handle.execute_update(AccessRequest::extend, order, update(request_id));
         settled("extend a request", update.await)
+    }
+
+    async fn turn(&self, id: &AccessRequestId, doing: &'static str) -> Result<Turn, RequestsError> {
+        let turn = tokio::time::timeout(UPDATE, self.turns.take(id)).await;
+        turn.map_err(|late| unavailable(doing, late))
     }
 
     /// One page of request ids, newest first, and the next page's token.
@@ -357,6 +368,10 @@ fn settled<T>(
     match result {
         Ok(reply) => Ok(reply),
         Err(WorkflowUpdateError::NotFound(_)) => Err(RequestsError::NotFound),
+        // No worker got to it: nothing was recorded, and it may be sent again.
+        Err(WorkflowUpdateError::Failed(failure)) if failure.source == "Server" => {
+            Err(unavailable(doing, failure.message))
+        }
         Err(WorkflowUpdateError::Failed(failure)) => Err(RequestsError::Rejected(failure.message)),
         Err(error) => Err(unavailable(doing, error)),
     }

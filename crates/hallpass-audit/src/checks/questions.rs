@@ -65,7 +65,7 @@ pub(super) fn questions(facts: &Facts) -> Check {
         }
     }
     let seconds = &input(&admitted.request, "context")["seconds"];
-    if *seconds != Value::from(spec.duration.as_seconds()) {
+    if *seconds != spec.duration.as_seconds() {
         wrong.push(format!(
             "event {event_id}: the request gate was asked for another duration"
         ));
