@@ -15,6 +15,8 @@
 
 mod install;
 mod ministack;
+mod moto;
+mod openid;
 mod probe;
 mod process;
 mod temporal;
@@ -23,6 +25,8 @@ mod watchdog;
 
 pub use install::{InstallDir, InstallError};
 pub use ministack::{Ministack, MinistackOptions, ROOT_ACCESS_KEY_ID, ROOT_SECRET_ACCESS_KEY};
+pub use moto::{Moto, MotoTool};
+pub use openid::{OpenIdError, OpenIdOptions, OpenIdProvider, OpenIdTool};
 pub use probe::Readiness;
 pub use process::{Process, ProcessError, Program, free_port};
 pub use temporal::{SearchAttributeType, TemporalOptions, TemporalServer};

