@@ -11,6 +11,7 @@ const LAYERS: &[(&str, Ours)] = &[
     ("hallpass-proto", Ours::Only(&["hallpass-types"])),
     ("hallpass-policy", Ours::Only(&["hallpass-types"])),
     ("hallpass-identity", Ours::Only(&["hallpass-types"])),
+    ("hallpass-login", Ours::Only(&[])),
     (
         "hallpass-aws",
         Ours::Only(&["hallpass-types", "hallpass-seal"]),
@@ -35,6 +36,7 @@ const LAYERS: &[(&str, Ours)] = &[
             "hallpass-proto",
             "hallpass-seal",
             "hallpass-audit",
+            "hallpass-login",
         ]),
     ),
     ("hallpass-tests", Ours::AllBut(&["xtask"])),
