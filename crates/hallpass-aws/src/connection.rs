@@ -181,6 +181,10 @@ impl Connection {
         }
     }
 
+    pub(crate) fn sdk(&self) -> &SdkConfig {
+        &self.config
+    }
+
     pub(crate) fn iam(&self) -> aws_sdk_iam::Client {
         aws_sdk_iam::Client::new(&self.config)
     }

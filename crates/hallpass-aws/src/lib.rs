@@ -13,6 +13,7 @@ mod errors;
 pub mod evaluate;
 #[cfg(test)]
 mod fixtures;
+mod identity_center;
 pub mod limits;
 pub mod names;
 mod orders;
@@ -26,6 +27,7 @@ pub use accounts::{AccountAccess, AwsConfig, EnvName, SecretAccessKey, ServiceCr
 pub use connection::Aws;
 pub use end::TIDY_MARGIN;
 pub use errors::{AwsError, ErrorClass, Retry};
+pub use identity_center::{FoundUser, IdentityCenter, IdentityStore, UserKey};
 pub use limits::{LimitViolation, check_entitlement};
 pub use orders::{AssumeOrder, EndOrder, IssuedSession, Order, SessionFacts, leftovers};
 pub use signed::{SignedAnswer, SignedHttp, SignedRequest};

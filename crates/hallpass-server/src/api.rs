@@ -8,6 +8,7 @@ mod audit;
 pub(crate) mod auth;
 mod errors;
 mod lists;
+pub(crate) mod metadata;
 mod orders;
 mod preview;
 
@@ -20,6 +21,7 @@ use hallpass_proto::v1::access_service_server::AccessServiceServer;
 use hallpass_proto::v1::admin_service_server::AdminServiceServer;
 use hallpass_proto::v1::approval_service_server::ApprovalServiceServer;
 use hallpass_proto::v1::audit_service_server::AuditServiceServer;
+use hallpass_proto::v1::metadata_service_server::MetadataServiceServer;
 use hallpass_types::{AccessRequestId, PolicyAnswer, Principal, RequestSnapshot};
 use hallpass_workflows::wire::Look;
 use jiff::Timestamp;
@@ -30,6 +32,7 @@ use tonic::Status;
 use crate::bundle::Bundles;
 use crate::requests::Requests;
 use auth::{AuthLayer, Door};
+use metadata::Metadata;
 
 /// The largest message a caller may send.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024;
@@ -88,6 +91,7 @@ impl Api {
 pub(crate) async fn serve(
     api: Api,
     door: Door,
+    metadata: Metadata,
     listener: TcpListener,
     reflection: bool,
     stop: impl Future<Output = ()>,
@@ -133,6 +137,7 @@ pub(crate) async fn serve(
         .add_service(approval)
         .add_service(audit)
         .add_service(admin)
+        .add_service(MetadataServiceServer::new(metadata))
         .add_service(health_service)
         .add_optional_service(reflection)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api::auth::Door;
+use crate::api::metadata::Metadata;
 use crate::api::{self, Api};
 use crate::bundle::Bundles;
 use crate::config::Config;
@@ -119,12 +120,13 @@ pub(crate) async fn run(
     config.check_entitlements(&bundles.current())?;
     let signer = Arc::new(keys::load(&config.signing.key_file)?);
     let trust = trust(&config, &signer);
+    let metadata = Metadata::new(&config.deployment, config.login.as_ref(), &config.issuers);
     let verifier = Verifier::new(config.issuers, http_client()?, config.tokens)?;
     let client = temporal::connect(&config.temporal).await?;
     let workers = Workers {
         trust,
         bundles: Arc::clone(&bundles),
-        directory: Arc::new(Directory::new(config.directory)),
+        directory: Arc::new(Directory::new(config.directory, &config.aws).await?),
         aws: Aws::new(&config.aws).await?,
     }
     .start(role, &client)?;
@@ -149,6 +151,7 @@ pub(crate) async fn run(
         tokio::spawn(api::serve(
             api,
             door,
+            metadata,
             listener,
             config.listen.reflection,
             stop,

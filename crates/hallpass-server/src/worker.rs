@@ -3,6 +3,7 @@
 mod activities;
 mod evidence;
 mod failure;
+mod standing;
 mod sweep;
 
 use std::thread::JoinHandle;
