@@ -2,6 +2,7 @@
 //!
 //! This crate may not know: Temporal, any AWS SDK, policy engines, or how hallpass decides.
 
+mod browser;
 mod cli;
 mod commands;
 mod config;
@@ -12,8 +13,8 @@ mod errors;
 mod exit;
 mod output;
 mod retry;
+mod source;
 mod terminal;
-mod token;
 
 use std::ffi::OsString;
 use std::io::Write as _;

@@ -12,7 +12,7 @@ use super::{Context, creds};
 use crate::cli::{EnvShell, Output};
 use crate::errors::CliError;
 use crate::exit::Exit;
-use crate::token::TOKEN_VARIABLE;
+use crate::source::SECRET_VARIABLES;
 
 /// Variables by which AWS tools would find other credentials.
 const OTHER_CREDENTIALS: [&str; 14] = [
@@ -53,7 +53,9 @@ pub(super) async fn run(
     for name in OTHER_CREDENTIALS {
         child.env_remove(name);
     }
-    child.env_remove(TOKEN_VARIABLE);
+    for name in SECRET_VARIABLES {
+        child.env_remove(name);
+    }
     for (name, value) in issued.variables(id, &region(&issued.region)) {
         child.env(name, OsStr::new(value.as_str()));
     }
