@@ -13,7 +13,9 @@ mod cli;
 mod client;
 mod engine;
 mod gate;
+mod openid;
 mod private;
+mod scim;
 mod shared;
 
 use std::path::PathBuf;
@@ -23,7 +25,9 @@ pub use aws::{Aws, Reading};
 pub use cli::{Cli, Ran, finish};
 pub use client::{Clients, Session, issue, reason_of, request_of, seconds, violated_fields};
 pub use engine::{Engine, activities, message, messages, run_of, workflow_of};
-pub use private::{Private, Service};
+pub use openid::{Browser, OpenId, Page};
+pub use private::{Private, SCIM_TOKEN_VARIABLE, Service};
+pub use scim::{SCIM_TOKEN, ScimService};
 pub use shared::{Shared, WORLD_VARIABLE};
 
 /// How long anything may take before a test says that it never happened.
