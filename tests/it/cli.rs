@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 /// What differs from run to run.
-const PASSING: [(&str, &str); 20] = [
+const PASSING: [(&str, &str); 21] = [
     (
         r#""awsRequestIds": \[[^\]]*\]"#,
         r#""awsRequestIds": "[uuids]""#,
@@ -34,6 +34,7 @@ const PASSING: [(&str, &str); 20] = [
     (r#"("assumedRoleId": "[^:]*:)[^"]*"#, "$1[session]"),
     (r"(ends|lapses) in \w+ +", "$1 in [span]  "),
     (r"\(in \w+\)", "(in [span])"),
+    (r"\d+s ago,", "[span] ago,"),
     (r"\d+s ago +", "[span] ago  "),
     (r"WHEN +", "WHEN  "),
     (r"lag( +)\d[\d.]* s", "lag$1[span]"),

@@ -25,14 +25,15 @@ Environment:
   HALLPASS_SERVER, HALLPASS_CA, HALLPASS_OUTPUT   as the options of the same name
   HALLPASS_TOKEN, HALLPASS_TOKEN_FILE             bearer token, for pipelines
   HALLPASS_CLIENT_ID, HALLPASS_CLIENT_SECRET      client credentials; also ..._SECRET_FILE
-  HALLPASS_AUDIENCE                               audience of GitHub's tokens [default: the server's]
+  HALLPASS_AUDIENCE                               audience of GitHub's tokens, if not the server's
   HALLPASS_TOKEN_STORE                            auto (a keyring that works, else a file) or file
   HALLPASS_AS, HALLPASS_DEV_ISSUER                development login, loopback only
   NO_COLOR                                        no colours
 --as goes before the token of a pipeline (the variables above, GitHub Actions' with
 `id-token: write`, the file /var/run/secrets/hallpass/token), and that before `hallpass login`.
 A file config.toml in $XDG_CONFIG_HOME/hallpass (or ~/.config/hallpass) may set server, ca,
-dev_issuer and token_store (auto, file). Data goes to stdout, words to stderr. With --output json every line of stdout is one
+dev_issuer and token_store (auto, file).
+Data goes to stdout, words to stderr. With --output json every line of stdout is one
 JSON object in camelCase (instants RFC 3339, durations \"3600s\", enums by their names in the
 contract), and an error is one JSON object on stderr. What shells read stays as it is: `env --shell`,
 `creds --format env`, `completions`.
