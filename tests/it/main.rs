@@ -1,17 +1,24 @@
 //! Every integration test, in one binary: through gRPC and the command line, against real parts.
 
+mod audit;
 mod authz;
+mod aws_clients;
 mod cli;
+mod cli_aws;
 mod cli_json;
 mod config;
 mod directory;
 mod errors;
+mod exactly_once;
 mod faults;
+mod faults_aws;
+mod faults_late;
 mod forgery;
 mod idempotency;
 mod lifecycle;
 mod listing;
 mod login;
+mod recipes;
 mod replay;
 mod secrets;
 mod sweep;

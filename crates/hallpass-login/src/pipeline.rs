@@ -163,6 +163,16 @@ impl Pipeline {
         }
     }
 
+    /// Whose tokens these are, as far as that is known without asking for one.
+    pub fn holder(&self) -> Option<String> {
+        match self {
+            Self::Token(token) => Some(token.holder()),
+            Self::File(path) => read_file(path).ok().map(|token| token.holder()),
+            Self::GitHub { issuer, .. } => Some(format!("a job of {issuer}")),
+            Self::Client { client_id, .. } => Some(format!("the client {client_id}")),
+        }
+    }
+
     /// A token for now.
     ///
     /// # Errors

@@ -2,7 +2,6 @@
 //! enforces nothing, so nothing is proved with it but what a directory answers.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +9,7 @@ use std::time::Duration;
 use crate::install::InstallDir;
 use crate::probe::Readiness;
 use crate::process::{Process, ProcessError, Program, start_on};
-use crate::tools::{Progress, ToolsError, make_venv, pip_install, run, succeed};
+use crate::tools::{Progress, ToolsError, fill, run, succeed};
 
 const REQUIREMENTS: &str = include_str!("../requirements-moto.txt");
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -31,14 +30,7 @@ impl MotoTool {
         let venv = InstallDir::new(&dir.join("moto"), REQUIREMENTS);
         let server = venv.path().join("bin/moto_server");
         let install = |venv: &Path| {
-            progress.step("install moto");
-            make_venv(venv)?;
-            let requirements = venv.join("requirements.txt");
-            fs::write(&requirements, REQUIREMENTS).map_err(|source| ToolsError::Run {
-                step: "pip install",
-                source,
-            })?;
-            pip_install(venv, &requirements)?;
+            fill(venv, REQUIREMENTS, "install moto", progress)?;
             let help = run(
                 &venv.join("bin/moto_server"),
                 [OsStr::new("--help")],

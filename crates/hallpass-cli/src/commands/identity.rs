@@ -143,6 +143,10 @@ fn from_stdin() -> Result<Token, CliError> {
 /// [`CliError::Cache`].
 pub(super) async fn logout(cx: &Context) -> Result<Exit, CliError> {
     let (server, cache) = (display(&cx.server), cx.cache());
+    // While the login still tells whose it is.
+    if let Some(store) = cx.store() {
+        store.clear();
+    }
     // A login that cannot be read is forgotten all the same.
     let login = cache.load().ok().flatten();
     let was_logged_in = cache.remove()?;
