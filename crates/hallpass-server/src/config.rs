@@ -11,6 +11,7 @@ use hallpass_identity::{IssuerConfig, VerifierOptions};
 use hallpass_policy::Bundle;
 use serde::Deserialize;
 
+use crate::archive::config::{ArchiveConfig, StoreConfig};
 use crate::directory::DirectoryConfig;
 
 /// The commented default, as `hallpassd print-config` writes it.
@@ -68,6 +69,8 @@ pub(crate) struct Config {
     pub(crate) aws: AwsConfig,
     #[serde(default)]
     pub(crate) limits: Limits,
+    #[serde(default)]
+    pub(crate) archive: Option<ArchiveConfig>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -207,6 +210,10 @@ impl Config {
             let cure = "name the Temporal namespace";
             return wrong("temporal.namespace", "is empty".to_owned(), cure);
         }
+        let archive = self.archive.as_ref();
+        if let Some((key, problem, cure)) = archive.and_then(|a| a.wrong(&self.deployment)) {
+            return wrong(key, problem, cure);
+        }
         self.check_issuers()?;
         self.check_login()?;
         self.check_directory()?;
@@ -328,6 +335,13 @@ impl Config {
             let problem = format!("is \"{}\", which is no file", path.display());
             let cure = "write one table for each person: [people.\"ISSUER#SUBJECT\"]";
             return wrong("directory.path", problem, cure);
+        }
+        if let Some(StoreConfig::Directory { path }) = self.archive.as_ref().map(|a| &a.store)
+            && !path.is_dir()
+        {
+            let problem = format!("is \"{}\", which is no folder", path.display());
+            let cure = "make it, on a disk that is backed up";
+            return wrong("archive.store.path", problem, cure);
         }
         Ok(())
     }

@@ -43,7 +43,17 @@ const LAYERS: &[(&str, Ours)] = &[
             "hallpass-bundle",
         ]),
     ),
+    ("hallpass-report", Ours::Only(&["hallpass-types"])),
     ("hallpass-standins", Ours::Only(&[])),
+    (
+        "hallpass-crash",
+        Ours::AllBut(&[
+            "hallpass-cli",
+            "hallpass-server",
+            "hallpass-workflows",
+            "xtask",
+        ]),
+    ),
     ("hallpass-faults", Ours::Only(&[])),
     (
         "hallpass-server",
@@ -58,6 +68,7 @@ const LAYERS: &[(&str, Ours)] = &[
             "hallpass-archive",
             "hallpass-audit",
             "hallpass-login",
+            "hallpass-report",
             "hallpass-bundle",
         ]),
     ),
