@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "admin_service",
         "approval_service",
         "audit_service",
+        "metadata_service",
         "resources",
     ]
     .map(|f| root.join(format!("hallpass/v1/{f}.proto")));

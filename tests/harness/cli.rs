@@ -32,22 +32,32 @@ impl Cli {
         Self::stranger(world).with("HALLPASS_AS", name)
     }
 
-    /// Somebody who is not logged in.
+    /// Somebody who is not logged in, at the service with this address.
     ///
     /// # Panics
     /// When there is no room for a home.
-    pub fn stranger(world: &Shared) -> Self {
+    pub fn at(server: &str) -> Self {
         let variables = vec![
-            ("HALLPASS_SERVER", world.server().to_owned()),
-            ("HALLPASS_DEV_ISSUER", world.issuer().to_owned()),
-            ("AWS_ENDPOINT_URL", world.aws_endpoint().to_owned()),
+            ("HALLPASS_SERVER", server.to_owned()),
             ("TZ", "UTC".to_owned()),
+            // A keyring is the machine's, and outlives a test.
+            ("HALLPASS_TOKEN_STORE", "file".to_owned()),
             ("PATH", std::env::var("PATH").unwrap_or_default()),
         ];
         Self {
             home: tempfile::tempdir().expect("a home"),
             variables,
         }
+    }
+
+    /// Somebody who is not logged in.
+    ///
+    /// # Panics
+    /// When there is no room for a home.
+    pub fn stranger(world: &Shared) -> Self {
+        Self::at(world.server())
+            .with("HALLPASS_DEV_ISSUER", world.issuer())
+            .with("AWS_ENDPOINT_URL", world.aws_endpoint())
     }
 
     /// With a variable set, or set to something else.

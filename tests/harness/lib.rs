@@ -12,7 +12,9 @@ mod aws;
 mod cli;
 mod client;
 mod engine;
+mod openid;
 mod private;
+mod scim;
 mod shared;
 
 use std::path::PathBuf;
@@ -24,7 +26,9 @@ pub use client::{
     Clients, Session, issue, issue_with, reason_of, request_of, seconds, violated_fields,
 };
 pub use engine::{Engine, activities, message, messages, run_of, workflow_of};
-pub use private::{Private, Service};
+pub use openid::{Browser, OpenId, Page};
+pub use private::{Private, SCIM_TOKEN_VARIABLE, Service};
+pub use scim::{SCIM_TOKEN, ScimService};
 pub use shared::{Shared, WORLD_VARIABLE};
 
 /// How long anything may take before a test says that it never happened.

@@ -23,6 +23,8 @@ use crate::{Aws, Clients, Engine, PATIENCE, binary, until};
 const REGION: &str = "us-east-1";
 const NAMESPACE: &str = "hallpass";
 const SECRET: &str = "HALLPASS_TEST_SERVICE_SECRET";
+/// The service finds its token for the SCIM service here.
+pub const SCIM_TOKEN_VARIABLE: &str = "HALLPASS_TEST_SCIM_TOKEN";
 
 /// Temporal with a file database, the emulator and an issuer; services are started by the test.
 pub struct Private {
@@ -196,6 +198,17 @@ impl Private {
         std::fs::write(&self.config, config.to_string()).expect("a configuration");
     }
 
+    /// Changes the configuration of the services that are started from now on.
+    ///
+    /// # Panics
+    /// When it is not a configuration any more.
+    pub fn configure(&self, change: impl FnOnce(&mut toml::Table)) {
+        let text = std::fs::read_to_string(&self.config).expect("a configuration");
+        let mut config = text.parse().expect("a configuration");
+        change(&mut config);
+        std::fs::write(&self.config, config.to_string()).expect("a configuration");
+    }
+
     /// Starts a service in `role` (`all`, `api`, `worker`, `ends`) and waits until it is up.
     ///
     /// # Panics
@@ -220,6 +233,7 @@ impl Private {
             .arg("--ready-file")
             .arg(&ready)
             .env(SECRET, &self.service_secret)
+            .env(SCIM_TOKEN_VARIABLE, crate::SCIM_TOKEN)
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a log"))
             .stderr(file)

@@ -20,6 +20,9 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
+/// How to log in is told to everybody.
+const OPEN: &str = "/hallpass.v1.MetadataService/GetServerMetadata";
+
 /// A name that is well formed and that nothing has.
 const NOTHING: &str = "accessRequests/ar-00000000000000000000000000";
 
@@ -70,6 +73,10 @@ async fn no_call_of_any_service_is_answered_without_a_token() {
     let channel = channel.connect().await.unwrap();
     let methods = methods();
     assert!(methods.len() >= 15, "the descriptors are read");
+    let (open, methods): (Vec<_>, Vec<_>) = methods.into_iter().partition(|m| m.0 == OPEN);
+    assert_eq!(open.len(), 1);
+    let told = call_raw(&channel, OPEN, None).await;
+    assert_eq!(told.code(), Code::Ok, "{told:?}");
     for (path, ..) in &methods {
         for (header, why) in [
             (None, "missing"),

@@ -184,6 +184,10 @@ impl Connection {
         }
     }
 
+    pub(crate) fn sdk(&self) -> &SdkConfig {
+        &self.config
+    }
+
     pub(crate) fn precedence(&self) -> &Precedence {
         &self.precedence
     }

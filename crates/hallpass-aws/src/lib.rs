@@ -16,6 +16,7 @@ mod errors;
 pub mod evaluate;
 #[cfg(test)]
 mod fixtures;
+mod identity_center;
 pub mod limits;
 pub mod names;
 mod orders;
@@ -32,6 +33,7 @@ pub use bucket::{Bucket, BucketConfig, Condition, LockMode, ObjectLock, Put};
 pub use connection::Aws;
 pub use end::{Refused, proof_by_fence};
 pub use errors::{AwsError, ErrorClass, Retry};
+pub use identity_center::{FoundUser, IdentityCenter, IdentityStore, UserKey};
 pub use limits::{LimitViolation, check_entitlement};
 pub use orders::{AssumeOrder, EndOrder, IssuedSession, Order, SessionFacts, leftovers};
 pub use role_cuts::CutsWritten;

@@ -32,12 +32,17 @@ Examples:
 const ENVIRONMENT: &str = "\
 Environment:
   HALLPASS_SERVER, HALLPASS_CA, HALLPASS_OUTPUT   as the options of the same name
-  HALLPASS_TOKEN                                  bearer token, for pipelines
+  HALLPASS_TOKEN, HALLPASS_TOKEN_FILE             bearer token, for pipelines
+  HALLPASS_CLIENT_ID, HALLPASS_CLIENT_SECRET      client credentials; also ..._SECRET_FILE
+  HALLPASS_AUDIENCE                               audience of GitHub's tokens, if not the server's
+  HALLPASS_TOKEN_STORE                            auto (a keyring that works, else a file) or file
   HALLPASS_AS, HALLPASS_DEV_ISSUER                development login, loopback only
   NO_COLOR                                        no colours
---as goes before HALLPASS_TOKEN, and that before the token that `hallpass login` stored.
-A file config.toml in $XDG_CONFIG_HOME/hallpass (or ~/.config/hallpass) may set server, ca and
-dev_issuer. Data goes to stdout, words to stderr. With --output json every line of stdout is one
+--as goes before the token of a pipeline (the variables above, GitHub Actions' with
+`id-token: write`, the file /var/run/secrets/hallpass/token), and that before `hallpass login`.
+A file config.toml in $XDG_CONFIG_HOME/hallpass (or ~/.config/hallpass) may set server, ca,
+dev_issuer and token_store (auto, file).
+Data goes to stdout, words to stderr. With --output json every line of stdout is one
 JSON object in camelCase (instants RFC 3339, durations \"3600s\", enums by their names in the
 contract), and an error is one JSON object on stderr. What shells read stays as it is: `env --shell`,
 `creds --format env`, `completions`.
@@ -127,15 +132,14 @@ pub(crate) enum Output {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Log in: check a token and store it for this server, readable by you alone
-    Login {
-        /// Read the token from standard input; without it, --as NAME logs in for development
-        #[arg(long)]
-        token_stdin: bool,
-    },
-    /// Forget the stored token
+    /// Log in with your OpenID provider; the login is kept for this server, readable by you alone
+    ///
+    /// Opens your browser, or shows a code for another device where there is no display. Keeps the
+    /// login in the system's keyring if that works, else in a file, and renews it silently.
+    Login(LoginArgs),
+    /// Forget the stored login, here and where the provider can at the provider
     Logout,
-    /// Who you are to hallpass: identity, groups, policy in force
+    /// Who you are to hallpass: identity, groups, token, what you may ask for
     Whoami,
     /// What you may ask for, and for how long
     Entitlements {
@@ -302,6 +306,24 @@ pub(crate) enum AdminCommand {
         #[arg(long)]
         now: bool,
     },
+}
+
+/// Of `login`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("way").args(["device", "no_browser", "token_stdin"]))]
+pub(crate) struct LoginArgs {
+    /// Show a code to enter on another device
+    #[arg(long)]
+    pub(crate) device: bool,
+    /// Print the address of the page instead of opening it
+    #[arg(long)]
+    pub(crate) no_browser: bool,
+    /// Read a token from standard input instead; it cannot be renewed
+    #[arg(long)]
+    pub(crate) token_stdin: bool,
+    /// Give up waiting for the browser after this long
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = durations::parse)]
+    pub(crate) timeout: Duration,
 }
 
 /// How far to follow a request.

@@ -30,21 +30,23 @@ mod watch;
 use std::path::PathBuf;
 
 use clap::CommandFactory as _;
+use hallpass_login::{Cache, Keyring, Pipeline, Token, Wanted};
 use hallpass_proto::v1;
 use hallpass_types::{AccessRequestId, EntitlementId};
+use jiff::Timestamp;
 use url::Url;
 
 use crate::cli::{AdminCommand, Cli, Command, Global};
-use crate::config::{self, Config};
-use crate::connect::{Address, DevLogin, Session, timed};
+use crate::config::{self, Config, TokenStore};
+use crate::connect::{Address, Session, timed};
 use crate::dev_issuer;
 use crate::errors::CliError;
 use crate::exit::Exit;
 use crate::output::words;
 use crate::retry::Patience;
+use crate::source::{DevLogin, Source};
 use crate::store::{Noted, Store};
 use crate::terminal::Terminal;
-use crate::token::{self, Token, TokenFile};
 pub(crate) use creds::Issued;
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8443";
@@ -74,8 +76,8 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
     }
     let cx = Context::new(cli.global)?;
     match cli.command {
-        Command::Login { token_stdin } => identity::login(&cx, token_stdin).await,
-        Command::Logout => identity::logout(&cx),
+        Command::Login(args) => identity::login(&cx, &args).await,
+        Command::Logout => identity::logout(&cx).await,
         Command::Whoami => identity::whoami(&cx).await,
         Command::Entitlements { all } => entitlements::run(&cx, all).await,
         Command::Request(args) => request::run(&cx, args).await,
@@ -137,8 +139,19 @@ impl Context {
         })
     }
 
-    fn token_file(&self) -> TokenFile {
-        TokenFile::new(&self.folder, &self.server)
+    /// Where the login at this server is kept.
+    fn cache(&self) -> Cache {
+        let said = std::env::var_os("HALLPASS_TOKEN_STORE");
+        let in_file = match said.filter(|said| !said.is_empty()) {
+            Some(said) => said == "file",
+            None => self.config.token_store == TokenStore::File,
+        };
+        let keyring = if in_file {
+            Keyring::none()
+        } else {
+            Keyring::system()
+        };
+        Cache::new(&self.folder, &self.server, keyring)
     }
 
     /// The development login that was asked for.
@@ -153,22 +166,58 @@ impl Context {
         Ok(Some(DevLogin { issuer, name }))
     }
 
-    /// Connects with `--as`, else `HALLPASS_TOKEN`, else the stored token.
+    /// Connects with `--as`, else with what the environment gives, else with the stored login.
     async fn session(&self) -> Result<Session, CliError> {
         if let Some(dev) = self.dev_login()? {
             let token = dev_issuer::mint(&dev.issuer, &dev.name).await?;
-            return self.session_with(&token, Some(dev)).await;
+            return self.session_with(&token, Source::Dev(dev)).await;
         }
-        let token = self.token()?.ok_or_else(|| CliError::NotLoggedIn {
+        if let Some(pipeline) = self.pipeline()? {
+            let wanted = self.wanted(&pipeline).await?;
+            let token = pipeline.token(&wanted, Timestamp::now).await?;
+            return self
+                .session_with(&token, Source::Pipeline(pipeline, wanted))
+                .await;
+        }
+        let cache = self.cache();
+        let login = hallpass_login::current(&cache, Timestamp::now).await?;
+        let login = login.ok_or_else(|| CliError::NotLoggedIn {
             server: crate::connect::display(&self.server),
         })?;
-        self.session_with(&token, None).await
+        self.session_with(&login.bearer, Source::Stored(cache))
+            .await
     }
 
-    fn token(&self) -> Result<Option<Token>, CliError> {
-        match token::from_environment()? {
-            Some(token) => Ok(Some(token)),
-            None => self.token_file().load(),
+    /// What the environment of a pipeline offers.
+    fn pipeline(&self) -> Result<Option<Pipeline>, CliError> {
+        Ok(Pipeline::detect(|name| std::env::var(name).ok())?)
+    }
+
+    /// What a pipeline's token should say: the user's word, else the service's.
+    async fn wanted(&self, pipeline: &Pipeline) -> Result<Wanted, CliError> {
+        if !pipeline.asks_the_service() {
+            return Ok(Wanted::default());
+        }
+        let said = std::env::var("HALLPASS_AUDIENCE").ok();
+        let said = said.filter(|audience| !audience.is_empty());
+        let metadata = crate::connect::metadata(&self.address()).await?;
+        let of = |issuer: &str| metadata.issuers.iter().find(|i| i.issuer == issuer);
+        let audience = pipeline.issuer().and_then(of);
+        let audience = audience.and_then(|i| i.audiences.first().cloned());
+        let login = metadata.login.unwrap_or_default();
+        Ok(Wanted {
+            audience: said.or(audience),
+            issuer: Some(login.issuer).filter(|issuer| !issuer.is_empty()),
+            scopes: Vec::new(),
+            resource: Some(login.resource).filter(|resource| !resource.is_empty()),
+        })
+    }
+
+    /// Whose token the next call would carry, as far as that is known without asking for one.
+    fn holder(&self) -> Option<String> {
+        match self.pipeline().ok()? {
+            Some(pipeline) => pipeline.holder(),
+            None => Some(self.cache().load().ok()??.bearer.holder()),
         }
     }
 
@@ -176,7 +225,7 @@ impl Context {
     fn store(&self) -> Option<Store> {
         let holder = match self.dev_login() {
             Ok(Some(dev)) => format!("as {}", dev.name),
-            Ok(None) => self.token().ok()??.holder(),
+            Ok(None) => self.holder()?,
             Err(_) => return None,
         };
         let cache = config::cache_folder().ok()?;
@@ -207,17 +256,16 @@ impl Context {
         }
     }
 
-    async fn session_with(
-        &self,
-        token: &Token,
-        dev: Option<DevLogin>,
-    ) -> Result<Session, CliError> {
-        let address = Address {
+    fn address(&self) -> Address<'_> {
+        Address {
             server: &self.server,
             ca: self.global.ca.as_deref().or(self.config.ca.as_deref()),
             plaintext: self.global.plaintext,
-        };
-        Session::open(&address, token, dev, self.terminal).await
+        }
+    }
+
+    async fn session_with(&self, token: &Token, source: Source) -> Result<Session, CliError> {
+        Session::open(&self.address(), token, source, self.terminal).await
     }
 }
 

@@ -17,6 +17,20 @@ pub(crate) struct Config {
     pub(crate) dev_issuer: Option<String>,
     /// PEM file of the authority that signed the server's certificate.
     pub(crate) ca: Option<PathBuf>,
+    /// Where `hallpass login` keeps tokens.
+    #[serde(default)]
+    pub(crate) token_store: TokenStore,
+}
+
+/// Where tokens are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TokenStore {
+    /// In the system's keyring if it works, else in a file.
+    #[default]
+    Auto,
+    /// In a file.
+    File,
 }
 
 /// `$XDG_CONFIG_HOME/hallpass`, or `~/.config/hallpass`.

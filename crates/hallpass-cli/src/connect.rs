@@ -5,23 +5,26 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hallpass_login::Token;
+use hallpass_proto::v1;
 use hallpass_proto::v1::access_service_client::AccessServiceClient;
 use hallpass_proto::v1::admin_service_client::AdminServiceClient;
 use hallpass_proto::v1::approval_service_client::ApprovalServiceClient;
 use hallpass_proto::v1::audit_service_client::AuditServiceClient;
+use hallpass_proto::v1::metadata_service_client::MetadataServiceClient;
 use tokio::time::Instant;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use url::Url;
 
 use crate::dev_issuer;
 use crate::errors::{CliError, Refused};
 use crate::retry::{self, Patience};
+use crate::source::Source;
 use crate::terminal::Terminal;
-use crate::token::Token;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
@@ -64,20 +67,13 @@ impl Interceptor for Bearer {
     }
 }
 
-/// A development login, which can be repeated.
-#[derive(Clone, Debug)]
-pub(crate) struct DevLogin {
-    /// The issuer, on loopback.
-    pub(crate) issuer: Url,
-    /// As whom.
-    pub(crate) name: String,
-}
-
 /// An open connection of a logged-in caller.
 pub(crate) struct Session {
     channel: Channel,
     bearer: Bearer,
-    dev: Option<DevLogin>,
+    /// What `bearer` holds; told from what a renewal brings.
+    token: Mutex<Token>,
+    source: Source,
     terminal: Terminal,
 }
 
@@ -100,19 +96,15 @@ impl Session {
     pub(crate) async fn open(
         address: &Address<'_>,
         token: &Token,
-        dev: Option<DevLogin>,
+        source: Source,
         terminal: Terminal,
     ) -> Result<Self, CliError> {
         let bearer = Bearer::new(token)?;
-        let server = display(address.server);
-        let channel = endpoint(address)?
-            .connect()
-            .await
-            .map_err(|source| CliError::Unreachable { server, source })?;
         Ok(Self {
-            channel,
+            channel: dial(address).await?,
             bearer,
-            dev,
+            token: Mutex::new(token.clone()),
+            source,
             terminal,
         })
     }
@@ -176,20 +168,46 @@ impl Session {
         }
     }
 
-    /// Whether a refused token was replaced: development logins can be repeated, others cannot.
+    /// Whether a refused token was replaced.
     ///
     /// # Errors
-    /// As [`dev_issuer::mint`].
+    /// As [`Source::renew`].
     pub(crate) async fn renew(&self, status: &Status) -> Result<bool, CliError> {
-        match &self.dev {
-            Some(dev) if Refused::from(status).is_unauthenticated() => {
-                let token = dev_issuer::mint(&dev.issuer, &dev.name).await?;
-                self.bearer.replace(&token)?;
-                Ok(true)
-            }
-            _ => Ok(false),
+        if !Refused::from(status).is_unauthenticated() {
+            return Ok(false);
         }
+        let held = || self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = held().clone();
+        let Some(token) = self.source.renew(&refused).await? else {
+            return Ok(false);
+        };
+        self.bearer.replace(&token)?;
+        *held() = token;
+        Ok(true)
     }
+}
+
+/// What the service says to those who are not logged in.
+///
+/// # Errors
+/// As [`Session::open`], and [`CliError::Refused`].
+pub(crate) async fn metadata(address: &Address<'_>) -> Result<v1::ServerMetadata, CliError> {
+    let mut client = MetadataServiceClient::new(dial(address).await?);
+    let answer = client.get_server_metadata(timed(v1::GetServerMetadataRequest {}));
+    match answer.await {
+        Ok(metadata) => Ok(metadata.into_inner()),
+        // An older service.
+        Err(status) if status.code() == Code::Unimplemented => Ok(v1::ServerMetadata::default()),
+        Err(status) => Err(status.into()),
+    }
+}
+
+async fn dial(address: &Address<'_>) -> Result<Channel, CliError> {
+    let server = display(address.server);
+    endpoint(address)?
+        .connect()
+        .await
+        .map_err(|source| CliError::Unreachable { server, source })
 }
 
 /// A message with a deadline, so that a silent server is a timeout and not a hang.

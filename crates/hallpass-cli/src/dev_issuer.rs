@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use hallpass_login::Token;
 use serde::Deserialize;
 use url::{Host, Url};
 use zeroize::Zeroize;
 
 use crate::errors::CliError;
-use crate::token::Token;
 
 #[derive(Deserialize)]
 struct Minted {
@@ -90,7 +90,7 @@ pub(crate) async fn mint(issuer: &Url, name: &str) -> Result<Token, CliError> {
         .json()
         .await
         .map_err(|_| failed("answered something that holds no access_token".into()))?;
-    Token::parse(&minted.access_token)
+    Ok(Token::parse(&minted.access_token)?)
 }
 
 #[cfg(test)]

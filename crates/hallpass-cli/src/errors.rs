@@ -6,6 +6,7 @@ use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
+use hallpass_login::{CacheError, LoginError, NotAToken, PipelineError};
 use hallpass_seal::SealError;
 use serde::Serialize;
 
@@ -28,10 +29,12 @@ pub(crate) enum CliError {
     NotAToken,
     #[error("standard input cannot be read")]
     Stdin { source: io::Error },
-    #[error("other users may read the token file {}", path.display())]
-    TokenFileOpen { path: PathBuf },
-    #[error("the token file {} cannot be used", path.display())]
-    TokenFile { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error(transparent)]
+    Login(LoginError),
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
     #[error("not logged in at {server}")]
     NotLoggedIn { server: String },
     #[error("a development login needs the address of the development issuer")]
@@ -95,6 +98,21 @@ pub(crate) enum CliError {
     Output { source: io::Error },
 }
 
+impl From<NotAToken> for CliError {
+    fn from(_: NotAToken) -> Self {
+        Self::NotAToken
+    }
+}
+
+impl From<LoginError> for CliError {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Cache(error) => Self::Cache(error),
+            error => Self::Login(error),
+        }
+    }
+}
+
 impl From<tonic::Status> for CliError {
     fn from(status: tonic::Status) -> Self {
         Self::Refused(Box::new(Refused::from(&status)))
@@ -123,9 +141,12 @@ impl CliError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) | Self::NoIssuer => Exit::Usage,
-            Self::NotLoggedIn { .. } | Self::NotAToken | Self::TokenFileOpen { .. } => {
-                Exit::NotLoggedIn
-            }
+            Self::NotLoggedIn { .. }
+            | Self::NotAToken
+            | Self::Cache(CacheError::Open { .. } | CacheError::Content { .. })
+            | Self::Login(LoginError::Over | LoginError::Refused { .. })
+            | Self::Pipeline(PipelineError::Login(LoginError::Refused { .. })) => Exit::NotLoggedIn,
+            Self::Login(LoginError::TimedOut) => Exit::TimedOut,
             Self::Refused(refused) => refused.exit,
             Self::NotActive { exit, .. } => *exit,
             Self::NothingActive { waiting: None, .. } => Exit::Over,
@@ -139,6 +160,8 @@ impl CliError {
             Self::Usage(_) => "CLIENT_USAGE",
             Self::NotLoggedIn { .. } => "CLIENT_NOT_LOGGED_IN",
             Self::Unreachable { .. } => "CLIENT_UNREACHABLE",
+            Self::Login(LoginError::Over) => "CLIENT_NOT_LOGGED_IN",
+            Self::Login(_) | Self::Pipeline(_) => "CLIENT_LOGIN",
             Self::NotActive { .. } | Self::NothingActive { .. } => "CLIENT_NOT_ACTIVE",
             Self::Open { .. } | Self::Answer(_) => "CLIENT_ANSWER",
             Self::Run { .. } => "CLIENT_RUN",
@@ -166,7 +189,14 @@ impl CliError {
             Self::Refused(refused) => return refused.next.clone(),
             Self::NotLoggedIn { .. } => &refused::HOW_TO_LOG_IN,
             Self::NotAToken => &["give the token itself, on one line, without `Bearer`"],
-            Self::TokenFileOpen { .. } => &["chmod 600 it, or `hallpass login` again"],
+            Self::Cache(CacheError::Open { .. }) => &["chmod 600 it, or `hallpass login` again"],
+            Self::Cache(CacheError::Content { .. }) | Self::Login(LoginError::Over) => {
+                &["`hallpass login` again"]
+            }
+            Self::Login(LoginError::Unreachable { .. }) => {
+                &["try again; the service takes the tokens that it knows meanwhile"]
+            }
+            Self::Pipeline(PipelineError::Audience { .. }) => &["set HALLPASS_AUDIENCE"],
             Self::NoIssuer => {
                 &["set --dev-issuer, HALLPASS_DEV_ISSUER or dev_issuer in config.toml"]
             }
@@ -274,10 +304,10 @@ mod tests {
         assert_eq!(error.exit(), Exit::NotLoggedIn);
         insta::assert_snapshot!(error.human(), @"
         error: not logged in at http://127.0.0.1:8443
-          next: people: `… | hallpass login --token-stdin`, with a token of your issuer
-          next: pipelines: set HALLPASS_TOKEN
+          next: people: `hallpass login`, or `… | hallpass login --token-stdin` with a token
+          next: pipelines: set HALLPASS_TOKEN or HALLPASS_TOKEN_FILE
           next: development: `hallpass login --as NAME`
         ");
-        insta::assert_snapshot!(error.json(), @r#"{"error":{"code":"CLIENT_NOT_LOGGED_IN","exitCode":5,"message":"not logged in at http://127.0.0.1:8443","next":["people: `… | hallpass login --token-stdin`, with a token of your issuer","pipelines: set HALLPASS_TOKEN","development: `hallpass login --as NAME`"]}}"#);
+        insta::assert_snapshot!(error.json(), @r#"{"error":{"code":"CLIENT_NOT_LOGGED_IN","exitCode":5,"message":"not logged in at http://127.0.0.1:8443","next":["people: `hallpass login`, or `… | hallpass login --token-stdin` with a token","pipelines: set HALLPASS_TOKEN or HALLPASS_TOKEN_FILE","development: `hallpass login --as NAME`"]}}"#);
     }
 }

@@ -3,6 +3,7 @@
 //! This crate may not know: Temporal, any AWS SDK, policy engines, or how hallpass decides.
 
 mod aws_config;
+mod browser;
 mod cli;
 mod commands;
 mod config;
@@ -13,9 +14,9 @@ mod errors;
 mod exit;
 mod output;
 mod retry;
+mod source;
 mod store;
 mod terminal;
-mod token;
 mod usage;
 
 use std::ffi::OsString;

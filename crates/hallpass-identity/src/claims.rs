@@ -34,15 +34,21 @@ pub(crate) fn check(
         return Err(Reject::AudienceMismatch);
     }
     let times = check_times(config, claims, now)?;
-    let (azp, client_id) = (string(claims, "azp")?, string(claims, "client_id")?);
-    if audiences.len() > 1 && azp.is_none() {
+    let clients = clients(claims)?;
+    if audiences.len() > 1 && !claims.contains_key("azp") {
         return Err(Reject::AuthorizedPartyMissing);
     }
-    let named = [azp, client_id];
-    let mut named = named.iter().flatten().peekable();
-    let allowed = |client: &&str| config.clients.iter().any(|c| c == client);
-    if !config.clients.is_empty() && (named.peek().is_none() || !named.all(allowed)) {
+    let known = |client: &&str| {
+        let mut all = config.clients.iter().chain(&config.workload_clients);
+        all.any(|c| c == client)
+    };
+    if !config.clients.is_empty() && (clients.is_empty() || !clients.iter().all(known)) {
         return Err(Reject::ClientNotAllowed);
+    }
+    for (claim, allowed) in &config.required_claims {
+        if !has_one_of(find(claims, claim), allowed) {
+            return Err(Reject::ClaimNotAllowed);
+        }
     }
     Ok(times)
 }
@@ -70,15 +76,103 @@ fn check_times(config: &IssuerConfig, claims: &Claims, now: Timestamp) -> Result
     })
 }
 
+/// The client that the token was given to, under all the names issuers have for it.
+fn clients(claims: &Claims) -> Result<Vec<&str>, Reject> {
+    let names = ["azp", "client_id", "cid"];
+    let found = names.iter().map(|name| string(claims, name).transpose());
+    found.flatten().collect()
+}
+
+fn has_one_of(value: Option<&Value>, allowed: &[String]) -> bool {
+    let is_allowed = |value: &Value| match value {
+        Value::String(text) => allowed.contains(text),
+        Value::Bool(_) | Value::Number(_) => allowed.contains(&value.to_string()),
+        _ => false,
+    };
+    match value {
+        Some(Value::Array(values)) => values.iter().any(is_allowed),
+        Some(value) => is_allowed(value),
+        None => false,
+    }
+}
+
 /// The caller, from claims that passed [`check`].
 pub(crate) fn principal(
     config: &IssuerConfig,
     claims: &Claims,
     times: Times,
 ) -> Result<Principal, Reject> {
-    let subject = string(claims, "sub")?.ok_or(Reject::SubjectMissing)?;
-    let id = PrincipalId::new(&config.issuer, subject).map_err(|_| Reject::SubjectInvalid)?;
+    let clients = clients(claims)?;
+    let subject = subject(config, claims, &clients)?;
     let named = |claim: &Option<String>| claim.as_deref().map_or(Ok(None), |c| string(claims, c));
+    let kind = kind(config, claims, &clients, subject)?;
+    let person_issuer = config.acting_for_issuer.as_ref().unwrap_or(&config.issuer);
+    let acting_for = named(&config.acting_for_claim)?
+        .map(|subject| PrincipalId::new(person_issuer, subject))
+        .transpose()
+        .map_err(|_| Reject::ClaimInvalid)?;
+    let groups: BTreeSet<String> = match &config.groups_claim {
+        None => BTreeSet::new(),
+        Some(claim) => strings(claims, claim)?
+            .unwrap_or_default()
+            .into_iter()
+            .collect(),
+    };
+    let methods = strings(claims, "amr")?.unwrap_or_default();
+    let acr = string(claims, "acr")?;
+    let mfa = methods.iter().any(|m| m == "mfa")
+        || acr.is_some_and(|acr| config.mfa_acr_values.iter().any(|v| v == acr));
+    let authenticated_at = time(claims, "auth_time")?.unwrap_or(times.issued_at);
+    if authenticated_at.duration_since(times.issued_at) > LEEWAY {
+        return Err(Reject::ClaimInvalid);
+    }
+    let id = |subject| PrincipalId::new(&config.issuer, subject);
+    let bearer = Principal {
+        id: id(subject).map_err(|_| Reject::SubjectInvalid)?,
+        kind,
+        display_name: named(&config.display_name_claim)?.and_then(displayable),
+        groups,
+        acting_for,
+        auth: AuthFacts {
+            mfa,
+            authenticated_at,
+            client: clients.first().map(|client| (*client).to_owned()),
+        },
+    };
+    let bearer = match actor(config, claims)? {
+        None => bearer,
+        Some(actor) => delegated(bearer, id(actor).map_err(|_| Reject::ClaimInvalid)?)?,
+    };
+    if bearer.kind == PrincipalKind::Agent && bearer.acting_for.is_none() {
+        return Err(Reject::ActingForMissing);
+    }
+    Ok(bearer)
+}
+
+/// Who the token is about, by a name that is never given again.
+fn subject<'a>(
+    config: &IssuerConfig,
+    claims: &'a Claims,
+    clients: &[&str],
+) -> Result<&'a str, Reject> {
+    let sub = string(claims, "sub")?.ok_or(Reject::SubjectMissing)?;
+    let Some(claim) = &config.subject_claim else {
+        return Ok(sub);
+    };
+    match string(claims, claim)? {
+        Some(subject) => Ok(subject),
+        // A client has no user id.
+        None if clients.contains(&sub) => Ok(sub),
+        None => Err(Reject::SubjectMissing),
+    }
+}
+
+fn kind(
+    config: &IssuerConfig,
+    claims: &Claims,
+    clients: &[&str],
+    subject: &str,
+) -> Result<PrincipalKind, Reject> {
     let kind = match &config.kind_claim {
         None => config.kind.ok_or(Reject::KindUnknown)?,
         Some(claim) => match string(claims, claim)? {
@@ -88,43 +182,62 @@ pub(crate) fn principal(
             _ => return Err(Reject::KindUnknown),
         },
     };
-    let person_issuer = config.acting_for_issuer.as_ref().unwrap_or(&config.issuer);
-    let acting_for = named(&config.acting_for_claim)?
-        .map(|subject| PrincipalId::new(person_issuer, subject))
-        .transpose()
-        .map_err(|_| Reject::ClaimInvalid)?;
-    if kind == PrincipalKind::Agent && acting_for.is_none() {
-        return Err(Reject::ActingForMissing);
-    }
-    let groups: BTreeSet<String> = match &config.groups_claim {
-        None => BTreeSet::new(),
-        Some(claim) => strings(claims, claim)?
-            .unwrap_or_default()
-            .into_iter()
-            .collect(),
-    };
-    let methods = strings(claims, "amr")?.unwrap_or_default();
-    let authenticated_at = time(claims, "auth_time")?.unwrap_or(times.issued_at);
-    if authenticated_at.duration_since(times.issued_at) > LEEWAY {
-        return Err(Reject::ClaimInvalid);
-    }
-    let client = string(claims, "azp")?.or(string(claims, "client_id")?);
-    Ok(Principal {
-        id,
-        kind,
-        display_name: named(&config.display_name_claim)?.and_then(displayable),
-        groups,
-        acting_for,
-        auth: AuthFacts {
-            mfa: methods.iter().any(|m| m == "mfa"),
-            authenticated_at,
-            client: client.map(str::to_owned),
-        },
+    let of_workload = |client: &&str| config.workload_clients.iter().any(|c| c == client);
+    let is_client = clients.contains(&subject) || clients.iter().any(of_workload);
+    Ok(match kind {
+        PrincipalKind::Human if is_client => PrincipalKind::Workload,
+        kind => kind,
     })
 }
 
+/// The subject of the `act` claim (RFC 8693, section 4.1); only the outermost actor counts.
+fn actor<'a>(config: &IssuerConfig, claims: &'a Claims) -> Result<Option<&'a str>, Reject> {
+    let Some(act) = claims.get("act") else {
+        return Ok(None);
+    };
+    if !config.delegation {
+        return Err(Reject::DelegationNotAllowed);
+    }
+    let act = act.as_object().ok_or(Reject::ClaimInvalid)?;
+    if string(act, "iss")?.is_some_and(|issuer| issuer != config.issuer) {
+        return Err(Reject::ClaimInvalid);
+    }
+    string(act, "sub")?.map(Some).ok_or(Reject::ClaimInvalid)
+}
+
+/// The actor of a token about `person`: an agent, which has no second factor of its own.
+fn delegated(person: Principal, actor: PrincipalId) -> Result<Principal, Reject> {
+    if actor == person.id || person.acting_for.is_some() {
+        return Err(Reject::ClaimInvalid);
+    }
+    Ok(Principal {
+        id: actor,
+        kind: PrincipalKind::Agent,
+        display_name: None,
+        acting_for: Some(person.id),
+        auth: AuthFacts {
+            mfa: false,
+            ..person.auth
+        },
+        groups: person.groups,
+    })
+}
+
+/// A claim by its name, or by a JSON pointer when the name begins with `/`.
+fn find<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
+    let Some(pointer) = name.strip_prefix('/') else {
+        return claims.get(name);
+    };
+    let (first, rest) = match pointer.find('/') {
+        Some(at) => pointer.split_at(at),
+        None => (pointer, ""),
+    };
+    let first = first.replace("~1", "/").replace("~0", "~");
+    claims.get(&first)?.pointer(rest)
+}
+
 fn string<'a>(claims: &'a Claims, name: &str) -> Result<Option<&'a str>, Reject> {
-    match claims.get(name) {
+    match find(claims, name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(Reject::ClaimInvalid),
@@ -133,7 +246,7 @@ fn string<'a>(claims: &'a Claims, name: &str) -> Result<Option<&'a str>, Reject>
 
 /// One string, or a list of nothing but strings.
 fn strings(claims: &Claims, name: &str) -> Result<Option<Vec<String>>, Reject> {
-    match claims.get(name) {
+    match find(claims, name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(vec![text.clone()])),
         Some(Value::Array(items)) => items

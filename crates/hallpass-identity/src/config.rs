@@ -1,15 +1,20 @@
 //! Which issuers are trusted, for what, and under which limits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hallpass_types::{PrincipalId, PrincipalKind};
 use jsonwebtoken::Algorithm;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+use crate::presets::RawIssuer;
+
 /// A token issuer whose tokens are accepted, and what its claims mean here.
+///
+/// A claim is named by its name, or by a JSON pointer (RFC 6901) where it is nested: a name that
+/// begins with `/`. In a file, `preset` fills in what is left out; see `docs/identity.md`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "RawIssuer")]
 pub struct IssuerConfig {
     /// The exact `iss` of its tokens: an https URL, or http on a loopback host.
     pub issuer: String,
@@ -20,44 +25,59 @@ pub struct IssuerConfig {
     /// The algorithms it signs with; at least one, all asymmetric.
     pub algorithms: Vec<SigningAlgorithm>,
     /// The `typ` headers that are accepted, compared without case and without `application/`.
-    #[serde(default = "access_tokens")]
     pub token_types: Vec<String>,
-    /// Whether a token without a `typ` header is accepted, as Kubernetes makes them.
-    #[serde(default)]
+    /// Whether a token without a `typ` header is accepted, as Kubernetes and Okta make them.
     pub allow_untyped: bool,
-    /// The `azp` or `client_id` values that are accepted; empty for any.
-    #[serde(default)]
+    /// The `azp`, `client_id` or `cid` values that are accepted; empty for any.
     pub clients: Vec<String>,
+    /// Further clients, whose subjects are workloads whatever `kind` says.
+    pub workload_clients: Vec<String>,
+    /// Claims that must have one of these values.
+    pub required_claims: BTreeMap<String, Vec<String>>,
     /// The longest time from `iat` to `exp`, in seconds.
-    #[serde(default = "one_hour")]
     pub max_lifetime_seconds: u32,
-    /// What all its subjects are; exactly one of this and `kind_claim`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What all its subjects are; exactly one of this and `kind_claim`. A subject that is the client
+    /// itself is a workload in any case (RFC 9068, section 2.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<PrincipalKind>,
     /// The claim that says `human`, `workload` or `agent`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kind_claim: Option<String>,
+    /// The claim with the subject, where `sub` is a name that may be given again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject_claim: Option<String>,
     /// The claim with the groups: a string or a list of strings.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub groups_claim: Option<String>,
+    /// The `acr` values that mean several factors, besides `mfa` in `amr`.
+    pub mfa_acr_values: Vec<String>,
+    /// Whether a token with an `act` claim (RFC 8693) is accepted: its actor is then an agent that
+    /// acts for its subject. Otherwise such tokens are refused.
+    pub delegation: bool,
     /// The claim with the subject of the person that an agent acts for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub acting_for_claim: Option<String>,
     /// The configured issuer of those persons, when it is not this one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub acting_for_issuer: Option<String>,
-    /// The claim with a name to show.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The claim with a name to show; it decides nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name_claim: Option<String>,
 }
 
-fn access_tokens() -> Vec<String> {
-    vec!["at+jwt".to_owned()]
-}
-
-fn one_hour() -> u32 {
-    3600
-}
+/// Issuers that everybody in the world can have tokens from, and what tells ours from theirs.
+const WORLD: [(&str, &[&str], &str); 2] = [
+    (
+        "https://accounts.google.com",
+        &["hd"],
+        "set for `hd`, your organization's domain: Google signs for everybody",
+    ),
+    (
+        "https://token.actions.githubusercontent.com",
+        &["repository_id", "repository_owner_id", "enterprise_id"],
+        "set for repository_owner_id, repository_id or enterprise_id: GitHub signs for everybody",
+    ),
+];
 
 impl IssuerConfig {
     /// Checks what types cannot say.
@@ -88,8 +108,23 @@ impl IssuerConfig {
         if (self.token_types.is_empty() && !self.allow_untyped) || blank(&self.token_types) {
             return Err(wrong("token_types", "at least one, none empty"));
         }
-        if blank(&self.clients) {
+        if blank(&self.clients) || blank(&self.workload_clients) {
             return Err(wrong("clients", "no empty names"));
+        }
+        if self
+            .required_claims
+            .values()
+            .any(|v| v.is_empty() || blank(v))
+        {
+            return Err(wrong(
+                "required_claims",
+                "at least one value each, none empty",
+            ));
+        }
+        if let Some((_, claims, expected)) = WORLD.iter().find(|(i, ..)| *i == self.issuer)
+            && !claims.iter().any(|c| self.required_claims.contains_key(*c))
+        {
+            return Err(wrong("required_claims", expected));
         }
         if !(60..=86_400).contains(&self.max_lifetime_seconds) {
             return Err(wrong("max_lifetime_seconds", "60 to 86,400"));

@@ -8,6 +8,7 @@ mod config;
 #[cfg(feature = "dev-issuer")]
 mod dev_issuer;
 mod jwks;
+mod presets;
 mod proof;
 mod reject;
 mod replay;

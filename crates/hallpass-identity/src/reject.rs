@@ -75,6 +75,12 @@ rejects! {
         "the token is for several services and does not name the client it was issued to";
     /// `azp` or `client_id` is not in the issuer's list.
     ClientNotAllowed, "client_not_allowed", "the token was issued to a client that is not allowed";
+    /// A required claim is absent or has another value.
+    ClaimNotAllowed, "claim_not_allowed",
+        "a claim of the token does not have a value that is accepted here";
+    /// An `act` claim, where delegation is not accepted.
+    DelegationNotAllowed, "delegation_not_allowed",
+        "the token was delegated to an actor, and such tokens of its issuer are not accepted";
     /// No `sub`.
     SubjectMissing, "subject_missing", "the token does not name its subject";
     /// `sub` cannot be an identity.

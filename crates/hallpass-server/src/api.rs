@@ -10,6 +10,7 @@ pub(crate) mod auth;
 mod errors;
 mod export;
 mod lists;
+pub(crate) mod metadata;
 mod orders;
 mod preview;
 
@@ -22,6 +23,7 @@ use hallpass_proto::v1::access_service_server::AccessServiceServer;
 use hallpass_proto::v1::admin_service_server::AdminServiceServer;
 use hallpass_proto::v1::approval_service_server::ApprovalServiceServer;
 use hallpass_proto::v1::audit_service_server::AuditServiceServer;
+use hallpass_proto::v1::metadata_service_server::MetadataServiceServer;
 use hallpass_types::{AccessRequestId, PolicyAnswer, Principal, RequestSnapshot};
 use hallpass_workflows::wire::Look;
 use jiff::Timestamp;
@@ -34,6 +36,7 @@ use crate::bundle::Bundles;
 use crate::requests::Requests;
 use crate::worker::Trust;
 use auth::{AuthLayer, Door};
+use metadata::Metadata;
 
 /// The largest message a caller may send.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024;
@@ -96,6 +99,7 @@ impl Api {
 pub(crate) async fn serve(
     api: Api,
     door: Door,
+    metadata: Metadata,
     listener: TcpListener,
     reflection: bool,
     stop: impl Future<Output = ()>,
@@ -141,6 +145,7 @@ pub(crate) async fn serve(
         .add_service(approval)
         .add_service(audit)
         .add_service(admin)
+        .add_service(MetadataServiceServer::new(metadata))
         .add_service(health_service)
         .add_optional_service(reflection)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)

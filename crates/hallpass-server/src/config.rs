@@ -12,6 +12,7 @@ use hallpass_policy::Bundle;
 use serde::Deserialize;
 
 use crate::archive::config::{ArchiveConfig, StoreConfig};
+use crate::directory::DirectoryConfig;
 
 /// The commented default, as `hallpassd print-config` writes it.
 pub(crate) const DEFAULT: &str = include_str!("../hallpassd.default.toml");
@@ -62,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) directory: DirectoryConfig,
     pub(crate) issuers: Vec<IssuerConfig>,
     #[serde(default)]
+    pub(crate) login: Option<Login>,
+    #[serde(default)]
     pub(crate) tokens: VerifierOptions,
     pub(crate) aws: AwsConfig,
     #[serde(default)]
@@ -106,15 +109,43 @@ pub(crate) struct Signing {
     pub(crate) previous_public_keys: Vec<hallpass_evidence::PublicKey>,
 }
 
-/// Where people are looked up again when a request is checked and when it is activated.
-#[derive(Debug, Default, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum DirectoryConfig {
-    /// Nowhere: the groups that the token asserted count.
+/// What `hallpass login` is told.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Login {
+    /// One of the issuers.
+    pub(crate) issuer: String,
+    /// The client id of the command line at that issuer.
+    pub(crate) client_id: String,
+    #[serde(default = "login_scopes")]
+    pub(crate) scopes: Vec<String>,
+    /// The `resource` to name, where the issuer wants one (RFC 8707).
+    #[serde(default)]
+    pub(crate) resource: Option<String>,
+    #[serde(default)]
+    pub(crate) token: LoginToken,
+    /// Whether the device flow may be used: it can be phished.
+    #[serde(default = "yes")]
+    pub(crate) device_flow: bool,
+}
+
+fn login_scopes() -> Vec<String> {
+    ["openid", "profile", "offline_access"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Which token is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LoginToken {
     #[default]
-    Token,
-    /// A TOML file that is read again each time.
-    File { path: PathBuf },
+    Access,
+    Id,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -184,6 +215,8 @@ impl Config {
             return wrong(key, problem, cure);
         }
         self.check_issuers()?;
+        self.check_login()?;
+        self.check_directory()?;
         self.check_aws()
     }
 
@@ -212,6 +245,45 @@ impl Config {
                 let problem = format!("is \"{}\" a second time", issuer.issuer);
                 return wrong(&key, problem, "keep one of the two tables");
             }
+        }
+        Ok(())
+    }
+
+    fn check_login(&self) -> Result<(), ConfigError> {
+        let Some(login) = &self.login else {
+            return Ok(());
+        };
+        let Some(issuer) = self.issuers.iter().find(|i| i.issuer == login.issuer) else {
+            let problem = format!("is \"{}\", which is none of the issuers", login.issuer);
+            let cure = "name the `issuer` of one of the [[issuers]] tables";
+            return wrong("login.issuer", problem, cure);
+        };
+        let id = &login.client_id;
+        let problem = format!("is \"{id}\", whose tokens that issuer's table refuses");
+        if login.token == LoginToken::Id && !issuer.audiences.contains(id) {
+            let cure = "ID tokens name the client as audience: add it to `audiences`";
+            return wrong("login.client_id", problem, cure);
+        }
+        let is_allowed = issuer.clients.is_empty() || issuer.clients.contains(id);
+        if !is_allowed {
+            return wrong("login.client_id", problem, "add it to `clients`");
+        }
+        Ok(())
+    }
+
+    fn check_directory(&self) -> Result<(), ConfigError> {
+        let Some(issuers) = self.directory.issuers() else {
+            return Ok(());
+        };
+        if issuers.is_empty() {
+            let cure = "name the issuers whose people the directory knows";
+            return wrong("directory.issuers", "is empty".to_owned(), cure);
+        }
+        let unknown = |name: &&String| !self.issuers.iter().any(|i| i.issuer == **name);
+        if let Some(name) = issuers.iter().find(unknown) {
+            let problem = format!("has \"{name}\", which is none of the issuers");
+            let cure = "name the `issuer` of one of the [[issuers]] tables";
+            return wrong("directory.issuers", problem, cure);
         }
         Ok(())
     }

@@ -18,7 +18,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::archive::config::ArchiveConfig;
-use crate::config::{Config, DirectoryConfig, Limits, Listen, Policy, Signing, Temporal};
+use crate::config::{Config, Limits, Listen, Policy, Signing, Temporal};
+use crate::directory::DirectoryConfig;
 use crate::serve::{self, Role};
 
 const NAMESPACE: &str = "hallpass";
@@ -210,6 +211,7 @@ impl World {
                 previous_public_keys: Vec::new(),
             },
             directory: DirectoryConfig::Token,
+            login: None,
             issuers: vec![self.issuer.issuer_config()],
             tokens: Default::default(),
             aws: self.sandbox.config.clone(),

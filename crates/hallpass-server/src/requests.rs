@@ -151,6 +151,15 @@ impl Requests {
         }
     }
 
+    /// Why the request's next step has not been taken yet: the last failure of an activity that is
+    /// tried again, where there was one.
+    pub(crate) async fn held_up_by(&self, id: &AccessRequestId) -> Option<String> {
+        let described = self.handle(id).describe(Default::default()).await.ok()?;
+        let mut pending = described.raw().pending_activities.iter();
+        let failure = pending.find_map(|activity| activity.last_failure.as_ref())?;
+        Some(failure.message.clone())
+    }
+
     /// Looks until nothing is being worked out, or a bounded time has passed.
     pub(crate) async fn settle(
         &self,

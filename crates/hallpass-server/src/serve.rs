@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api::auth::Door;
+use crate::api::metadata::Metadata;
 use crate::api::{self, Api};
 use crate::archive::Archiver;
 use crate::archive::config::ArchiveConfig;
@@ -122,13 +123,14 @@ pub(crate) async fn run(
     config.check_entitlements(&bundles.current())?;
     let signer = Arc::new(keys::load(&config.signing.key_file)?);
     let trust = trust(&config, &signer);
+    let metadata = Metadata::new(&config.deployment, config.login.as_ref(), &config.issuers);
     let public_keys = public_keys(&config, &signer);
     let verifier = Verifier::new(config.issuers, http_client()?, config.tokens)?;
     let client = temporal::connect(&config.temporal).await?;
     let workers = Workers {
         trust: trust.clone(),
         bundles: Arc::clone(&bundles),
-        directory: Arc::new(Directory::new(config.directory)),
+        directory: Arc::new(Directory::new(config.directory, &config.aws).await?),
         aws: Aws::new(&config.aws).await?,
     }
     .start(role, &client)?;
@@ -160,6 +162,7 @@ pub(crate) async fn run(
         tokio::spawn(api::serve(
             api,
             door,
+            metadata,
             listener,
             config.listen.reflection,
             stop,

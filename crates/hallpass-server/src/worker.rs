@@ -5,6 +5,7 @@ mod ends;
 mod evidence;
 mod failure;
 mod heartbeat;
+mod standing;
 mod sweep;
 mod together;
 mod writers;

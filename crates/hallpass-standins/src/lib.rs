@@ -16,6 +16,8 @@
 mod aws_clients;
 mod install;
 mod ministack;
+mod moto;
+mod openid;
 mod probe;
 mod process;
 mod temporal;
@@ -25,6 +27,8 @@ mod watchdog;
 pub use aws_clients::AwsClients;
 pub use install::{InstallDir, InstallError};
 pub use ministack::{Ministack, MinistackOptions, ROOT_ACCESS_KEY_ID, ROOT_SECRET_ACCESS_KEY};
+pub use moto::{Moto, MotoTool};
+pub use openid::{OpenIdError, OpenIdOptions, OpenIdProvider, OpenIdTool};
 pub use probe::Readiness;
 pub use process::{Process, ProcessError, Program, free_port};
 pub use temporal::{SearchAttributeType, TemporalOptions, TemporalServer};

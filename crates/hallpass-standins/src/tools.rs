@@ -230,7 +230,7 @@ pub(crate) fn run<A: AsRef<OsStr>>(
         .map_err(|source| ToolsError::Run { step, source })
 }
 
-fn succeed(step: &'static str, output: Output) -> Result<(), ToolsError> {
+pub(crate) fn succeed(step: &'static str, output: Output) -> Result<(), ToolsError> {
     if output.status.success() {
         return Ok(());
     }

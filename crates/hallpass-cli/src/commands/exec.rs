@@ -15,7 +15,7 @@ use crate::cli::{EnvShell, ExecArgs, Output, Target};
 use crate::connect::Session;
 use crate::errors::CliError;
 use crate::exit::Exit;
-use crate::token::TOKEN_VARIABLE;
+use crate::source::SECRET_VARIABLES;
 
 /// With less than this left, a served session is renewed; AWS SDKs ask again that early.
 const SERVE_WINDOW: Duration = Duration::from_secs(15 * 60);
@@ -65,7 +65,9 @@ pub(super) async fn run(cx: Context, args: ExecArgs) -> Result<Exit, CliError> {
     for name in OTHER_CREDENTIALS {
         child.env_remove(name);
     }
-    child.env_remove(TOKEN_VARIABLE);
+    for name in SECRET_VARIABLES {
+        child.env_remove(name);
+    }
     let program = program.to_string_lossy().into_owned();
     if args.serve {
         let mut keeper = Keeper::new(id.clone(), SERVE_WINDOW, None);

@@ -13,8 +13,8 @@ use crate::exit::Exit;
 use crate::output::clean::clean;
 
 pub(super) const HOW_TO_LOG_IN: [&str; 3] = [
-    "people: `… | hallpass login --token-stdin`, with a token of your issuer",
-    "pipelines: set HALLPASS_TOKEN",
+    "people: `hallpass login`, or `… | hallpass login --token-stdin` with a token",
+    "pipelines: set HALLPASS_TOKEN or HALLPASS_TOKEN_FILE",
     "development: `hallpass login --as NAME`",
 ];
 

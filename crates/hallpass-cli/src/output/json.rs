@@ -67,7 +67,7 @@ macro_rules! shape {
         $(#[$doc])*
         #[derive(Clone, Debug, Serialize)]
         #[serde(rename_all = "camelCase")]
-        pub(crate) struct $name { $($field: $type,)* }
+        pub(crate) struct $name { $(pub(crate) $field: $type,)* }
 
         impl From<&v1::$wire> for $name {
             fn from($w: &v1::$wire) -> Self {
@@ -96,8 +96,15 @@ shape!(
         principal: Option<Principal> = w.principal.as_ref().map(Principal::from),
         may_view_all: bool = w.may_view_all,
         policy_digest: String = w.policy_digest.clone(),
+        token_expire_time: Option<String> = instant(w.token_expire_time.as_ref()),
+        may_ask_for: Option<Vec<String>> = None,
     }
 );
+
+/// The resource names of entitlements.
+pub(crate) fn entitlement_names(list: &[v1::Entitlement]) -> Vec<String> {
+    list.iter().map(|e| e.name.clone()).collect()
+}
 
 shape!(
     /// What can be asked for.

@@ -193,6 +193,7 @@ impl AccessService for Fake {
             principal: self.now().requester,
             may_view_all: false,
             policy_digest: "ab".repeat(32),
+            token_expire_time: None,
         }))
     }
 

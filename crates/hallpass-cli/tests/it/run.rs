@@ -83,6 +83,7 @@ impl User {
             .env("HOME", self.home.path())
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("TZ", "UTC")
+            .env("HALLPASS_TOKEN_STORE", "file")
             .env("HALLPASS_SERVER", &self.server)
             .envs(self.variables.iter().map(|(n, v)| (n, v)))
             .kill_on_drop(true);

@@ -72,6 +72,10 @@ fn claim_attacks(dev: &DevIssuer) -> Vec<Attack> {
         "groups object", json!({"groups": {"sre": true}}) => "claim_invalid";
         "groups with a number", json!({"groups": ["sre", 1]}) => "claim_invalid";
         "signed in ahead", json!({"auth_time": now + 3600}) => "claim_invalid";
+        "delegated", json!({"act": {"sub": "agent"}}) => "delegation_not_allowed";
+        "text as not-before", json!({"nbf": "now"}) => "claim_invalid";
+        "several methods in one text of no list", json!({"amr": {"mfa": 1}}) => "claim_invalid";
+        "number as client", json!({"client_id": 7}) => "claim_invalid";
         "bound, no proof", json!({"cnf": {"jkt": "x"}}) => "proof_missing";
         "bound to a certificate, none", json!({"cnf": {"x5t#S256": "x"}}) => "certificate_missing";
         "bound in another way", json!({"cnf": {"kid": "x"}}) => "confirmation_unknown";
@@ -102,6 +106,10 @@ fn header_attacks(dev: &DevIssuer) -> Vec<Attack> {
         "key id as SQL", kid("x' UNION SELECT 'key' --") => "key_unknown";
         "empty key id", kid("") => "key_unknown";
         "critical header", header(dev, |h| h.crit = Some(vec!["b64".into()])) => "critical_header";
+        "x5c brought along", header(dev, |h| {
+            h.kid = Some("theirs".to_owned());
+            h.x5c = Some(vec!["MIIB".to_owned()]);
+        }) => "key_unknown";
         "empty critical header", header(dev, |h| h.crit = Some(vec![])) => "critical_header";
     };
     table
@@ -125,7 +133,23 @@ fn raw_attacks(dev: &DevIssuer) -> Vec<Attack> {
     let mut flipped = parts[2].to_owned();
     let other = if flipped.starts_with('A') { "B" } else { "A" };
     flipped.replace_range(0..1, other);
+    let zeros = URL_SAFE_NO_PAD.encode([0; 64]);
+    let head_with = |member: &str| format!("{{{member},{}", &head[1..]);
+    let deep = format!("{}1{}", "[".repeat(500), "]".repeat(500));
     let table = rows! {
+        "zero signature", format!("{}.{}.{zeros}", parts[0], parts[1]) => "signature_invalid";
+        "longer signature", format!("{good}AAAA") => "signature_invalid";
+        "encrypted token", format!("{good}.AAAA.AAAA") => "token_malformed";
+        "typ as a list", signed(&head.replace("\"at+jwt\"", "[\"at+jwt\"]"), &body)
+            => "token_malformed";
+        "kid as a number", signed(r#"{"alg":"ES256","typ":"at+jwt","kid":1}"#, &body)
+            => "token_malformed";
+        "doubled kid", signed(&head_with("\"kid\":\"other\""), &body) => "token_duplicate_member";
+        "unencoded payload", signed(&head_with("\"b64\":false,\"crit\":[\"b64\"]"), &body)
+            => "critical_header";
+        "nested without end", signed(&head, &format!("{{\"x\":{deep},{}", &body[1..]))
+            => "token_malformed";
+        "line feed inside", format!("{}\n.{}.{}", parts[0], parts[1], parts[2]) => "token_malformed";
         "alg none", unsigned(&alg("none")) => "algorithm_not_allowed";
         "alg nOnE", unsigned(&alg("nOnE")) => "algorithm_not_allowed";
         "alg empty", signed(&alg(""), &body) => "algorithm_not_allowed";

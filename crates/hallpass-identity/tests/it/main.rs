@@ -5,7 +5,11 @@ mod algorithms;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod dev_issuer;
+#[cfg(test)]
+mod issuers;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hallpass_evidence::Order;
+use hallpass_identity::VerifiedToken;
 use hallpass_proto::convert;
 use hallpass_proto::v1::access_service_server::AccessService;
 use hallpass_proto::v1::{self, access_request::State as WireState};
@@ -71,11 +72,15 @@ impl AccessService for Access {
         &self,
         request: Request<v1::WhoAmIRequest>,
     ) -> Result<Response<v1::WhoAmIResponse>, Status> {
-        let caller = caller(&request)?.principal;
+        let VerifiedToken {
+            principal: caller,
+            expires_at,
+        } = caller(&request)?;
         Ok(Response::new(v1::WhoAmIResponse {
             principal: Some(convert::principal(&caller)),
             may_view_all: self.0.may_view_all(&caller).allows(),
             policy_digest: self.0.bundles.current().digest().to_string(),
+            token_expire_time: Some(convert::timestamp(expires_at)),
         }))
     }
 

@@ -14,6 +14,7 @@ use tonic::{Request, Status};
 use tower::{Layer, Service};
 
 use super::errors;
+use super::metadata::OPEN_PATH;
 use crate::config::Limits;
 
 /// What callers must pass.
@@ -151,8 +152,9 @@ where
         let mut inner = std::mem::replace(&mut self.inner, next);
         let door = Arc::clone(&self.door);
         Box::pin(async move {
-            // Only health and reflection, which say nothing of anybody, are open.
-            if request.uri().path().starts_with("/grpc.") {
+            // Only health, reflection and how to log in, which say nothing of anybody, are open.
+            let path = request.uri().path();
+            if path.starts_with("/grpc.") || path == OPEN_PATH {
                 return inner.call(request).await;
             }
             let call = Call::of(&request);

@@ -116,7 +116,7 @@ pub(super) fn explain(text: &str, error: &toml::de::Error) -> Explained {
 }
 
 fn holds_secret(path: &str) -> bool {
-    path.contains("secret") || path == "aws.credentials"
+    path.contains("secret") || ["aws.credentials", "directory.token"].contains(&path)
 }
 
 fn join(owner: &str, name: &str) -> String {

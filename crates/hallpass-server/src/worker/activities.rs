@@ -24,6 +24,7 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use super::evidence::{Trust, Unproven, Verified};
 use super::failure::{aws_error, fatal, retry, words};
+use super::standing;
 use crate::bundle::Bundles;
 use crate::directory::Directory;
 
@@ -69,17 +70,9 @@ impl Bodies {
                 "there is no such entitlement".to_owned(),
             ));
         };
-        match self
-            .directory
-            .recheck(&spec.requester)
-            .await
-            .map_err(retry)?
-        {
-            Some(requester) => spec.requester = requester,
-            None => {
-                let why = "the directory does not know the requester any more".to_owned();
-                return Ok(refused("unknown_requester", why));
-            }
+        match standing::requester(&self.directory, &spec.requester).await? {
+            Ok(requester) => spec.requester = requester,
+            Err(why) => return Ok(refused("unknown_requester", why)),
         }
         self.answer(&bundle, spec, start, entitlement, input.now)
     }
@@ -247,37 +240,19 @@ impl Bodies {
         evidence: &Evidence,
         mut verified: Verified,
     ) -> Result<(Verified, Weighed), ActivityError> {
-        let gone = |who: &str| {
-            fatal(words(&format!(
-                "the directory does not know {who} any more"
-            )))
-        };
         let requester = &verified.spec.requester;
-        verified.spec.requester = self
-            .directory
-            .recheck(requester)
-            .await
-            .map_err(retry)?
-            .ok_or_else(|| gone("the requester"))?;
-        let mut people = Vec::new();
-        for decision in &verified.decisions {
-            // Somebody who left does not count; the others go on.
-            if let Some(person) = self
-                .directory
-                .recheck(&decision.approver)
-                .await
-                .map_err(retry)?
-            {
-                people.push((person, decision.verdict, decision.signed_at));
-            }
-        }
+        verified.spec.requester = standing::needed_requester(&self.directory, requester).await?;
+        let decisions = standing::decisions(&self.directory, bundle, &verified.decisions).await?;
         let facts = RequestFacts {
             id: &verified.spec.id,
             requester: &verified.spec.requester,
             entitlement: &evidence.entitlement,
             duration: verified.duration(None),
         };
-        let weighed = bundle.tally(&facts, people.iter().map(|(p, v, at)| (p, *v, *at)));
+        let standing = decisions.standing.iter();
+        let standing = standing.map(|(p, v, at)| (p.as_ref(), *v, *at));
+        let mut weighed = bundle.tally(&facts, standing);
+        weighed.not_counted.extend(decisions.gone);
         Ok((verified, weighed))
     }
 

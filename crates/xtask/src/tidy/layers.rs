@@ -11,6 +11,7 @@ const LAYERS: &[(&str, Ours)] = &[
     ("hallpass-proto", Ours::Only(&["hallpass-types"])),
     ("hallpass-policy", Ours::Only(&["hallpass-types"])),
     ("hallpass-identity", Ours::Only(&["hallpass-types"])),
+    ("hallpass-login", Ours::Only(&[])),
     (
         "hallpass-aws",
         Ours::Only(&["hallpass-types", "hallpass-seal"]),
@@ -66,6 +67,7 @@ const LAYERS: &[(&str, Ours)] = &[
             "hallpass-seal",
             "hallpass-archive",
             "hallpass-audit",
+            "hallpass-login",
             "hallpass-report",
             "hallpass-bundle",
         ]),

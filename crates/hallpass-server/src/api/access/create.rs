@@ -68,12 +68,17 @@ pub(super) async fn create(
     if let Some(why) = look.refused_start {
         return Err(errors::precondition("START", &name, &why));
     }
-    look.snapshot.map(|s| convert::access_request(&s)).ok_or_else(|| {
-        errors::unavailable(
-            "the request is recorded but no worker has taken it up yet; ask again with the same request_id",
-            std::time::Duration::from_secs(2),
-        )
-    })
+    if let Some(snapshot) = look.snapshot {
+        return Ok(convert::access_request(&snapshot));
+    }
+    let why = match api.requests.held_up_by(&spec.id).await {
+        Some(why) => format!("waits: {why}"),
+        None => "no worker has taken it up yet".to_owned(),
+    };
+    Err(errors::unavailable(
+        &format!("the request is recorded, but {why}; ask again with the same request_id"),
+        std::time::Duration::from_secs(2),
+    ))
 }
 
 /// Reads the request, or says everything that is wrong with it at once.
