@@ -34,17 +34,16 @@ pub fn uuid() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-/// A binary of this workspace, built beside the tests.
+/// A binary of this workspace, built beside the tests, or beside this program.
 ///
 /// # Panics
 /// When it was not built.
 pub fn binary(name: &str) -> PathBuf {
     let exe = std::env::current_exe().expect("the test has a path");
-    let dir = exe
-        .parent()
-        .and_then(|deps| deps.parent())
-        .expect("target/debug/deps");
-    let path = dir.join(name);
+    let mut folders = exe.ancestors().skip(1).take(2);
+    let path = folders
+        .find_map(|folder| Some(folder.join(name)).filter(|path| path.is_file()))
+        .unwrap_or_else(|| exe.with_file_name(name));
     assert!(
         path.is_file(),
         "{} is not built; run `cargo build --workspace`",

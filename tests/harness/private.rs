@@ -271,6 +271,16 @@ impl Private {
         self.gate.set(answers);
     }
 
+    /// How many calls the service has made to AWS so far.
+    pub fn aws_calls(&self) -> usize {
+        self.gate.calls()
+    }
+
+    /// Temporal's command line.
+    pub fn temporal_cli(&self) -> &Path {
+        &self.cli
+    }
+
     /// The emulator, as an onlooker sees it.
     pub fn aws(&self) -> Aws {
         Aws::at(&self.ministack.endpoint(), REGION)
@@ -325,6 +335,11 @@ async fn issuer_for(pack: &Path) -> DevIssuer {
 }
 
 impl Service {
+    /// Its process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// SIGKILL: no destructor, no drain.
     ///
     /// # Panics

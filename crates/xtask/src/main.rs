@@ -1,8 +1,11 @@
 //! The workspace's own tasks: `cargo xtask --help` lists them. Never shipped.
 
+mod bench;
 mod command;
 mod demo;
+mod model;
 mod node;
+mod openbao;
 mod progress;
 mod proto;
 mod readme;
@@ -45,6 +48,12 @@ enum Task {
     ///
     /// All stages run even when one fails; a table at the end names those that failed.
     Test(stages::Options),
+    /// Measure hallpass beside the bare Temporal server and beside a peer.
+    ///
+    /// Figures go to `target/bench` as JSON and plots; docs/benchmarks.md says how to read them.
+    Bench(bench::Options),
+    /// Check the model of access: every interleaving of requests, orders and faults.
+    Model(model::Options),
     /// Write `proto/hallpass.binpb`, the image that later changes may not break.
     ProtoImage,
 }
@@ -55,6 +64,8 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Tidy => tidy::run(),
         Task::Test(options) => stages::run(&options),
+        Task::Bench(options) => bench::measure(&options),
+        Task::Model(options) => model::check(&options),
         Task::ProtoImage => proto::write_image(),
     };
     match result {
@@ -86,5 +97,17 @@ mod tests {
         assert!(parse(&["--skip", "docs"]));
         assert!(!parse(&["--only", "no-such-stage"]));
         assert!(!parse(&["--only", "fmt", "--skip", "tidy"]));
+    }
+
+    #[test]
+    fn the_parts_of_the_bench_and_the_checker_take_their_own_arguments() {
+        let parse = |arguments: &[&str]| {
+            Arguments::try_parse_from(["xtask"].iter().chain(arguments)).is_ok()
+        };
+        assert!(parse(&["bench"]) && parse(&["bench", "--short"]));
+        assert!(parse(&["bench", "--debug", "lag", "--count", "10"]));
+        assert!(!parse(&["bench", "--short", "lag"]));
+        assert!(!parse(&["bench", "no-such-part"]));
+        assert!(parse(&["model", "--grants", "3", "--faults", "2"]));
     }
 }

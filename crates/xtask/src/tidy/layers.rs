@@ -23,7 +23,12 @@ const LAYERS: &[(&str, Ours)] = &[
         "hallpass-audit",
         Ours::Only(&["hallpass-types", "hallpass-evidence", "hallpass-workflows"]),
     ),
+    ("hallpass-model", Ours::Only(&["hallpass-types"])),
     ("hallpass-standins", Ours::Only(&[])),
+    (
+        "hallpass-bench",
+        Ours::Only(&["hallpass-proto", "hallpass-tests"]),
+    ),
     (
         "hallpass-server",
         Ours::AllBut(&["hallpass-cli", "hallpass-tests", "xtask"]),
@@ -56,7 +61,12 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["hallpass-identity"]),
     (
         "temporalio-",
-        &["hallpass-workflows", "hallpass-audit", "hallpass-server"],
+        &[
+            "hallpass-workflows",
+            "hallpass-audit",
+            "hallpass-bench",
+            "hallpass-server",
+        ],
     ),
 ];
 
