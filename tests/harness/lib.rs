@@ -12,7 +12,6 @@ mod aws;
 mod cli;
 mod client;
 mod engine;
-mod gate;
 mod private;
 mod shared;
 
@@ -21,7 +20,9 @@ use std::time::Duration;
 
 pub use aws::{Aws, Reading};
 pub use cli::{Cli, Ran, finish};
-pub use client::{Clients, Session, issue, reason_of, request_of, seconds, violated_fields};
+pub use client::{
+    Clients, Session, issue, issue_with, reason_of, request_of, seconds, violated_fields,
+};
 pub use engine::{Engine, activities, message, messages, run_of, workflow_of};
 pub use private::{Private, Service};
 pub use shared::{Shared, WORLD_VARIABLE};
@@ -34,16 +35,23 @@ pub fn uuid() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-/// A binary of this workspace, built beside the tests, or beside this program.
+/// A binary of this workspace, built beside the tests.
 ///
 /// # Panics
 /// When it was not built.
 pub fn binary(name: &str) -> PathBuf {
     let exe = std::env::current_exe().expect("the test has a path");
-    let mut folders = exe.ancestors().skip(1).take(2);
-    let path = folders
-        .find_map(|folder| Some(folder.join(name)).filter(|path| path.is_file()))
-        .unwrap_or_else(|| exe.with_file_name(name));
+    let dir = exe
+        .parent()
+        .and_then(|deps| deps.parent())
+        .expect("target/debug/deps");
+    // A program of the workspace lies beside the binaries, a test one folder deeper.
+    let beside = exe.with_file_name(name);
+    let path = if beside.is_file() {
+        beside
+    } else {
+        dir.join(name)
+    };
     assert!(
         path.is_file(),
         "{} is not built; run `cargo build --workspace`",

@@ -233,7 +233,8 @@ proptest! {
     fn nobody_assumes_a_role_of_its_own_from_its_end_on((end, at) in end_and_instant()) {
         let id = request();
         let trust = trust("arn:aws:iam::111122223333:role/p", &id, end);
-        for (action, external_id) in [("sts:AssumeRole", Some(id.as_str())), ("sts:TagSession", None)] {
+        let asked = [("sts:AssumeRole", Some(id.as_str())), ("sts:TagSession", None)];
+        for (action, external_id) in asked {
             let call = Call::new(action, "*", at);
             let call = external_id.map_or(call.clone(), |id| call.with("sts:ExternalId", id));
             prop_assert_eq!(evaluate(&[&trust], &call) == Answer::Allowed, !end.has_come(at));

@@ -1,9 +1,5 @@
 //! The floor: what Temporal itself takes for as many activities, with nothing in them.
-#![expect(
-    missing_docs,
-    dead_code,
-    reason = "the macros make constants of the methods"
-)]
+#![expect(dead_code, reason = "the macros make constants of the methods")]
 
 use std::time::{Duration, Instant};
 
@@ -36,19 +32,19 @@ impl Empty {
 
 /// As a grant that opens by itself on a shared role: admit, issue by update, end.
 #[workflow]
-pub struct Bare {
+pub(crate) struct Bare {
     done: bool,
 }
 
 #[workflow_methods]
 impl Bare {
     #[init]
-    pub fn new(_ctx: &WorkflowContextView, _for_ms: u64) -> Self {
+    pub(crate) fn new(_ctx: &WorkflowContextView, _for_ms: u64) -> Self {
         Self { done: false }
     }
 
     #[run(name = "bench.Bare")]
-    pub async fn run(ctx: &mut WorkflowContext<Self>, for_ms: u64) -> WorkflowResult<()> {
+    pub(crate) async fn run(ctx: &mut WorkflowContext<Self>, for_ms: u64) -> WorkflowResult<()> {
         ctx.execute_activity(Empty::nothing, 1, options()).await?;
         {
             let timer = ctx.timer(TimerOptions::builder(Duration::from_millis(for_ms)).build());
@@ -64,12 +60,12 @@ impl Bare {
     }
 
     #[signal(name = "finish")]
-    pub fn finish(&mut self, _ctx: &mut SyncWorkflowContext<Self>) {
+    pub(crate) fn finish(&mut self, _ctx: &mut SyncWorkflowContext<Self>) {
         self.done = true;
     }
 
     #[update(name = "issue")]
-    pub async fn issue(
+    pub(crate) async fn issue(
         ctx: &mut WorkflowContext<Self>,
     ) -> Result<u8, Box<dyn std::error::Error + Send + Sync>> {
         Ok(ctx.execute_activity(Empty::nothing, 2, options()).await?)

@@ -102,7 +102,7 @@ impl World {
 
     /// Calls that the service has made to AWS so far.
     pub(crate) fn aws_calls(&self) -> usize {
-        self.parts.aws_calls()
+        self.parts.faults.calls().len()
     }
 
     /// The service again, after it was killed.

@@ -112,8 +112,8 @@ fn without_a_fence_access_outlives_its_end_while_nobody_is_there() {
     assert!(steps.contains(&Step::TickPasses), "{steps:?}");
 }
 
-/// Where IAM says that a role is gone before its sessions are, reading it back proves too early: the
-/// fence bounds that, and no canary of a deleted role can be made.
+/// Where IAM says that a role is gone before its sessions are refused, reading it back proves too
+/// early: the fence bounds that, and no canary of a deleted role can be made.
 #[test]
 fn a_deletion_that_takes_effect_late_is_a_limit_of_the_read_back() {
     let mut scope = Scope::alone(Mode::Create).with_faults(0);

@@ -43,18 +43,13 @@ pub(crate) enum Part {
     Cold,
 }
 
-/// The short form, of what is built already.
-pub(crate) fn short() -> anyhow::Result<()> {
-    run(command(workspace::root().join("target/debug/hallpass-bench")).arg("short"))
-}
-
 /// Builds and measures. Every part starts its own service, so that none warms up another.
 pub(crate) fn measure(options: &Options) -> anyhow::Result<()> {
     setup::install_tools()?;
     let debug = options.short || options.debug;
     let bench = build(debug)?;
     if options.short {
-        return short();
+        return run(command(bench).arg("short"));
     }
     let parts = match options.part {
         Some(part) => vec![part],

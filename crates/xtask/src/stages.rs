@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use clap::ValueEnum;
 
-use crate::{bench, demo, proto, readme, setup, tidy};
+use crate::{demo, proto, readme, setup, tidy};
 
 /// Which stages to run.
 #[derive(clap::Args)]
@@ -47,8 +47,6 @@ pub(crate) enum Stage {
     Integration,
     /// The story that `cargo xtask demo` tells, claim by claim
     Demo,
-    /// Counts of the bench that do not depend on the machine
-    Bench,
     /// Documentation, warnings being errors
     Docs,
     /// Style of the protobuf files
@@ -96,7 +94,6 @@ impl Stage {
             Self::Aws => cargo::aws_tests(),
             Self::Integration => cargo::build().and_then(|()| cargo::integration_tests()),
             Self::Demo => cargo::build().and_then(|()| demo::tell()),
-            Self::Bench => cargo::build().and_then(|()| bench::short()),
             Self::Docs => cargo::docs(),
             Self::ProtoLint => proto::lint(),
             Self::ProtoBreaking => proto::breaking(),
