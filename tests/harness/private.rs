@@ -310,6 +310,11 @@ impl Private {
         AccessRequestId::derive(&requester, &key)
     }
 
+    /// Temporal's command line.
+    pub fn temporal_cli(&self) -> &Path {
+        &self.cli
+    }
+
     /// The emulator, as an onlooker sees it.
     pub fn aws(&self) -> Aws {
         Aws::at(&self.ministack.endpoint(), REGION)
@@ -364,6 +369,11 @@ async fn issuer_for(pack: &Path) -> DevIssuer {
 }
 
 impl Service {
+    /// Its process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// SIGKILL: no destructor, no drain.
     ///
     /// # Panics

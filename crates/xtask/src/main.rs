@@ -1,9 +1,12 @@
 //! The workspace's own tasks: `cargo xtask --help` lists them. Never shipped.
 
+mod bench;
 mod command;
 mod crash;
 mod demo;
+mod model;
 mod node;
+mod openbao;
 mod progress;
 mod proto;
 mod readme;
@@ -57,6 +60,12 @@ enum Task {
     ///
     /// All stages run even when one fails; a table at the end names those that failed.
     Test(stages::Options),
+    /// Measure hallpass beside the bare Temporal server and beside a peer.
+    ///
+    /// Figures go to `target/bench` as JSON and plots; docs/benchmarks.md says how to read them.
+    Bench(bench::Options),
+    /// Check the model of access: every interleaving of requests, orders and faults.
+    Model(model::Options),
     /// Write `proto/hallpass.binpb`, the image that later changes may not break.
     ProtoImage,
 }
@@ -70,6 +79,8 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Client => tidy::client::weigh(),
         Task::Test(options) => stages::run(&options),
+        Task::Bench(options) => bench::measure(&options),
+        Task::Model(options) => model::check(&options),
         Task::ProtoImage => proto::write_image(),
     };
     match result {
@@ -101,5 +112,17 @@ mod tests {
         assert!(parse(&["--skip", "docs"]));
         assert!(!parse(&["--only", "no-such-stage"]));
         assert!(!parse(&["--only", "fmt", "--skip", "tidy"]));
+    }
+
+    #[test]
+    fn the_parts_of_the_bench_and_the_checker_take_their_own_arguments() {
+        let parse = |arguments: &[&str]| {
+            Arguments::try_parse_from(["xtask"].iter().chain(arguments)).is_ok()
+        };
+        assert!(parse(&["bench"]) && parse(&["bench", "--short"]));
+        assert!(parse(&["bench", "--debug", "lag", "--count", "10"]));
+        assert!(!parse(&["bench", "--short", "lag"]));
+        assert!(!parse(&["bench", "no-such-part"]));
+        assert!(parse(&["model", "--grants", "3", "--faults", "2"]));
     }
 }

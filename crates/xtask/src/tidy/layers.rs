@@ -28,6 +28,7 @@ const LAYERS: &[(&str, Ours)] = &[
         "hallpass-audit",
         Ours::Only(&["hallpass-types", "hallpass-evidence", "hallpass-workflows"]),
     ),
+    ("hallpass-model", Ours::Only(&["hallpass-types"])),
     (
         "hallpass-bundle",
         Ours::Only(&["hallpass-types", "hallpass-evidence"]),
@@ -56,8 +57,19 @@ const LAYERS: &[(&str, Ours)] = &[
     ),
     ("hallpass-faults", Ours::Only(&[])),
     (
+        "hallpass-bench",
+        Ours::Only(&["hallpass-proto", "hallpass-tests"]),
+    ),
+    (
         "hallpass-server",
-        Ours::AllBut(&["hallpass-cli", "hallpass-faults", "hallpass-tests", "xtask"]),
+        Ours::AllBut(&[
+            "hallpass-bench",
+            "hallpass-cli",
+            "hallpass-faults",
+            "hallpass-model",
+            "hallpass-tests",
+            "xtask",
+        ]),
     ),
     (
         "hallpass-cli",
@@ -94,6 +106,7 @@ const RESERVED: &[(&str, &[&str])] = &[
         &[
             "hallpass-workflows",
             "hallpass-audit",
+            "hallpass-bench",
             "hallpass-replay",
             "hallpass-server",
         ],

@@ -1,0 +1,124 @@
+//! The floor: what Temporal itself takes for as many activities, with nothing in them.
+#![expect(dead_code, reason = "the macros make constants of the methods")]
+
+use std::time::{Duration, Instant};
+
+use temporalio_client::{
+    Client, ClientOptions, Connection, ConnectionOptions, WorkflowStartOptions,
+};
+use temporalio_common::telemetry::TelemetryOptions;
+use temporalio_macros::{activities, workflow, workflow_methods};
+use temporalio_sdk::activities::{ActivityContext, ActivityError};
+use temporalio_sdk::runtime::RuntimeOptions;
+use temporalio_sdk::{Runtime, Worker, WorkerOptions};
+use temporalio_workflow::{
+    ActivityOptions, SyncWorkflowContext, TimerOptions, WorkflowContext, WorkflowContextView,
+    WorkflowResult, select,
+};
+
+/// Where the floor's worker polls.
+const QUEUE: &str = "floor";
+const NAMESPACE: &str = "hallpass";
+
+pub(crate) struct Empty;
+
+#[activities]
+impl Empty {
+    #[activity(name = "bench.nothing")]
+    pub(crate) async fn nothing(_ctx: ActivityContext, _step: u8) -> Result<u8, ActivityError> {
+        Ok(0)
+    }
+}
+
+/// As a grant that opens by itself on a shared role: admit, issue by update, end.
+#[workflow]
+pub(crate) struct Bare {
+    done: bool,
+}
+
+#[workflow_methods]
+impl Bare {
+    #[init]
+    pub(crate) fn new(_ctx: &WorkflowContextView, _for_ms: u64) -> Self {
+        Self { done: false }
+    }
+
+    #[run(name = "bench.Bare")]
+    pub(crate) async fn run(ctx: &mut WorkflowContext<Self>, for_ms: u64) -> WorkflowResult<()> {
+        ctx.execute_activity(Empty::nothing, 1, options()).await?;
+        {
+            let timer = ctx.timer(TimerOptions::builder(Duration::from_millis(for_ms)).build());
+            let done = ctx.wait_condition(|s| s.done);
+            futures::pin_mut!(timer, done);
+            select! {
+                _ = timer => {}
+                _ = done => {}
+            }
+        }
+        ctx.execute_activity(Empty::nothing, 3, options()).await?;
+        Ok(())
+    }
+
+    #[signal(name = "finish")]
+    pub(crate) fn finish(&mut self, _ctx: &mut SyncWorkflowContext<Self>) {
+        self.done = true;
+    }
+
+    #[update(name = "issue")]
+    pub(crate) async fn issue(
+        ctx: &mut WorkflowContext<Self>,
+    ) -> Result<u8, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(ctx.execute_activity(Empty::nothing, 2, options()).await?)
+    }
+}
+
+fn options() -> ActivityOptions {
+    ActivityOptions::start_to_close_timeout(Duration::from_secs(30))
+}
+
+/// A connection to Temporal at `address`.
+pub(crate) async fn connect(address: &str) -> anyhow::Result<Client> {
+    let target: url::Url = format!("http://{address}").parse()?;
+    let connection = Connection::connect(ConnectionOptions::new(target).build()).await?;
+    Ok(Client::new(
+        connection,
+        ClientOptions::new(NAMESPACE).build(),
+    )?)
+}
+
+/// The floor's worker, in a process of its own so that its CPU can be told apart. Never returns.
+pub(crate) async fn work(address: &str) -> anyhow::Result<()> {
+    let telemetry = TelemetryOptions::builder().build();
+    let options = RuntimeOptions::builder()
+        .telemetry_options(telemetry)
+        .build();
+    let runtime = Runtime::from_current_tokio(options.map_err(anyhow::Error::msg)?)?;
+    let options = WorkerOptions::new(QUEUE)
+        .register_activities(Empty)
+        .register_workflow::<Bare>()?
+        .build();
+    Worker::new(&runtime, connect(address).await?, options)?
+        .run()
+        .await?;
+    Ok(())
+}
+
+/// Start to the update's answer; the workflow goes on until [`finish`] or its timer.
+pub(crate) async fn ask(client: &Client, id: &str, for_ms: u64) -> anyhow::Result<Duration> {
+    let begun = Instant::now();
+    let options = WorkflowStartOptions::new(QUEUE, id).build();
+    let handle = client.start_workflow(Bare::run, for_ms, options).await?;
+    handle
+        .execute_update(Bare::issue, (), Default::default())
+        .await?;
+    Ok(begun.elapsed())
+}
+
+/// The signal to end, and the end.
+pub(crate) async fn finish(client: &Client, id: &str) -> anyhow::Result<Duration> {
+    let begun = Instant::now();
+    let handle = client.get_workflow_handle::<Bare>(id.to_owned());
+    handle.signal(Bare::finish, (), Default::default()).await?;
+    handle.get_result(Default::default()).await?;
+    Ok(begun.elapsed())
+}

@@ -1,0 +1,64 @@
+//! `cargo xtask bench`: what hallpass takes, beside a floor, in tables that anybody can repeat.
+
+mod cold;
+mod floor;
+mod grant;
+mod lag;
+mod options;
+mod peer;
+mod procs;
+mod report;
+mod short;
+mod stats;
+mod world;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::options::{Options, Part};
+use crate::world::{World, folder};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Options::parse().part).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(part: Part) -> anyhow::Result<()> {
+    match &part {
+        Part::FloorWorker { temporal } => return floor::work(temporal).await,
+        Part::Peer {
+            openbao,
+            count,
+            open_for,
+        } => {
+            let report = peer::measure(openbao, *count, *open_for).await?;
+            return report.publish(&folder()?);
+        }
+        _ => {}
+    }
+    let mut world = World::start().await?;
+    let (name, rows) = match part {
+        Part::Short => ("short", short::counts(&mut world).await?),
+        Part::Floor { count } => {
+            let mut rows = grant::against_floor(&mut world, count, 1).await?;
+            rows.extend(grant::against_floor(&mut world, count, 20).await?);
+            ("floor", rows)
+        }
+        Part::Grant { count } => ("grant", grant::paths(&mut world, count).await?),
+        Part::Lag { count, open_for } => {
+            let mut rows = lag::alive(&mut world, count, open_for).await?;
+            rows.extend(lag::dead(&mut world, count, open_for).await?);
+            ("lag", rows)
+        }
+        Part::Cold => ("cold", cold::measure(&mut world).await?),
+        Part::Peer { .. } | Part::FloorWorker { .. } => return Ok(()),
+    };
+    world.report(name, rows).publish(&folder()?)
+}

@@ -1,0 +1,60 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Measure hallpass beside the bare Temporal server.
+#[derive(Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) part: Part,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Part {
+    /// Counts that do not depend on the machine, with bounds.
+    Short,
+    /// A bare workflow with as many activities, in turn with ours.
+    Floor {
+        /// Operations of each kind.
+        #[arg(long, default_value_t = 200)]
+        count: usize,
+    },
+    /// Ask to credentials, approval to credentials, revoke to refused.
+    Grant {
+        /// Operations of each kind.
+        #[arg(long, default_value_t = 200)]
+        count: usize,
+    },
+    /// End to refused and end to proved; the same with the service dead.
+    Lag {
+        /// How many grants end.
+        #[arg(long, default_value_t = 1_000)]
+        count: usize,
+        /// How long they are open, in seconds: enough to open all of them.
+        #[arg(long, default_value_t = 120)]
+        open_for: i64,
+    },
+    /// OpenBao, issuing and dropping leases.
+    Peer {
+        /// Its command.
+        #[arg(long, value_name = "FILE")]
+        openbao: PathBuf,
+        /// How many leases.
+        #[arg(long, default_value_t = 1_000)]
+        count: usize,
+        /// How long each lasts, in seconds.
+        #[arg(long, default_value_t = 60)]
+        open_for: u64,
+    },
+    /// Starts, sizes, idle memory.
+    Cold,
+    /// The worker of the bare workflow.
+    #[command(hide = true)]
+    FloorWorker {
+        /// Temporal's address.
+        temporal: String,
+    },
+}
