@@ -155,6 +155,19 @@ impl Engine {
     }
 }
 
+/// What a workflow was started with, as Temporal keeps it.
+///
+/// # Panics
+/// When the history does not begin with a start.
+pub fn start_payload(history: &History) -> Payload {
+    let first = history.events.first().and_then(|e| e.attributes.as_ref());
+    let Some(Attributes::WorkflowExecutionStartedEventAttributes(start)) = first else {
+        panic!("the first event is no start");
+    };
+    let payloads = &start.input.as_ref().expect("an input").payloads;
+    payloads.first().expect("an input").clone()
+}
+
 /// The workflow of a request's resource name.
 ///
 /// # Panics

@@ -188,6 +188,17 @@ impl Private {
         std::fs::write(&self.config, config.to_string()).expect("a configuration");
     }
 
+    /// Changes the configuration that services started from now on read.
+    ///
+    /// # Panics
+    /// When the file is not there.
+    pub fn configure(&self, edit: impl FnOnce(&mut toml::Table)) {
+        let text = std::fs::read_to_string(&self.config).expect("a configuration");
+        let mut config: toml::Table = text.parse().expect("a configuration");
+        edit(&mut config);
+        std::fs::write(&self.config, config.to_string()).expect("a configuration");
+    }
+
     /// Starts a service in `role` (`all`, `api`, `worker`, `ends`) and waits until it is up.
     ///
     /// # Panics

@@ -7,6 +7,7 @@
 mod accounts;
 mod assume;
 mod connection;
+pub mod deployment;
 pub mod documents;
 mod end;
 mod errors;

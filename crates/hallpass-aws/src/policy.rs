@@ -235,6 +235,17 @@ impl Statement {
         self
     }
 
+    /// Adds a condition that any one of these values meets.
+    #[must_use]
+    pub fn when_any(mut self, operator: &str, key: &str, values: &[&str]) -> Self {
+        let values = values.iter().map(|v| Scalar::from(*v)).collect();
+        self.condition
+            .entry(operator.to_owned())
+            .or_default()
+            .insert(key.to_owned(), OneOrMany::Many(values));
+        self
+    }
+
     /// Adds a label.
     #[must_use]
     pub fn named(mut self, sid: &str) -> Self {

@@ -8,6 +8,7 @@ mod audit;
 pub(crate) mod auth;
 mod errors;
 mod lists;
+mod measure;
 mod orders;
 mod preview;
 
@@ -24,6 +25,7 @@ use hallpass_types::{AccessRequestId, PolicyAnswer, Principal, RequestSnapshot};
 use hallpass_workflows::wire::Look;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Status;
 
@@ -84,16 +86,21 @@ impl Api {
     }
 }
 
+/// Where calls come in.
+pub(crate) struct Port {
+    pub(crate) listener: TcpListener,
+    pub(crate) tls: Option<TlsAcceptor>,
+}
+
 /// Serves until `stop`, then lets calls under way finish.
 pub(crate) async fn serve(
     api: Api,
-    door: Door,
-    listener: TcpListener,
+    door: Arc<Door>,
+    port: Port,
     reflection: bool,
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let api = Arc::new(api);
-    let door = Arc::new(door);
     let (health, health_service) = tonic_health::server::health_reporter();
     health
         .set_serving::<AccessServiceServer<access::Access>>()
@@ -125,18 +132,28 @@ pub(crate) async fn serve(
             }
         }
     });
-    let served = tonic::transport::Server::builder()
+    let router = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .concurrency_limit_per_connection(64)
+        .layer(measure::MeasureLayer)
         .layer(AuthLayer(door))
         .add_service(access)
         .add_service(approval)
         .add_service(audit)
         .add_service(admin)
         .add_service(health_service)
-        .add_optional_service(reflection)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
-        .await;
+        .add_optional_service(reflection);
+    let Port { listener, tls } = port;
+    let served = match tls {
+        None => {
+            let incoming = TcpListenerStream::new(listener);
+            router.serve_with_incoming_shutdown(incoming, stop).await
+        }
+        Some(acceptor) => {
+            let incoming = crate::tls::incoming(listener, acceptor);
+            router.serve_with_incoming_shutdown(incoming, stop).await
+        }
+    };
     tidy.abort();
     served
 }

@@ -22,9 +22,10 @@ use crate::api::{self, Api};
 use crate::bundle::Bundles;
 use crate::config::Config;
 use crate::directory::Directory;
+use crate::doors::Doors;
 use crate::requests::Requests;
 use crate::worker::{self, Bodies, EndBodies, Running};
-use crate::{keys, temporal};
+use crate::{figures, keys, temporal, tls};
 
 /// How long calls under way may go on after SIGTERM.
 const CALLS_DRAIN: Duration = Duration::from_secs(10);
@@ -44,7 +45,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    fn has(self, part: Role) -> bool {
+    pub(crate) fn has(self, part: Role) -> bool {
         self == Role::All || self == part
     }
 }
@@ -55,6 +56,13 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
     let bundles = Bundles::load(&config.policy.directory)?;
     config.check_entitlements(&bundles.current())?;
     let key = keys::load(&config.signing.key_file)?;
+    config.temporal.codec()?;
+    if let Some(source) = &config.temporal.api_key {
+        source.read("temporal.api_key")?;
+    }
+    if let Some(tls) = &config.listen.tls {
+        tls::check(tls)?;
+    }
     Verifier::new(config.issuers, reqwest::Client::new(), config.tokens)?;
     println!("configuration {} is valid", path.display());
     println!("policy digest {}", bundles.current().digest());
@@ -120,6 +128,10 @@ pub(crate) async fn run(
     let signer = Arc::new(keys::load(&config.signing.key_file)?);
     let trust = trust(&config, &signer);
     let verifier = Verifier::new(config.issuers, http_client()?, config.tokens)?;
+    let tls = config.listen.tls.as_ref().map(tls::acceptor).transpose()?;
+    let doors = Doors::open(&config.observe, &config.codec_endpoint, role).await?;
+    figures::build(&format!("{role:?}").to_lowercase());
+    figures::policy(None, &bundles.current().digest().to_string());
     let client = temporal::connect(&config.temporal).await?;
     let workers = Workers {
         trust,
@@ -131,13 +143,14 @@ pub(crate) async fn run(
     if role.has(Role::Ends) {
         Requests::new(client.clone()).schedule_sweeps().await?;
     }
+    let door = Arc::new(Door::new(verifier, config.limits));
+    let watching = doors.serve(&client, &door, &bundles, &config.temporal, role)?;
     let api = Api {
         requests: Requests::new(client),
         bundles: Arc::clone(&bundles),
         signer,
         deployment: config.deployment,
     };
-    let door = Door::new(verifier, config.limits);
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let (stopping, stopped) = watch::channel(false);
     let served = listener.map(|listener| {
@@ -149,12 +162,13 @@ pub(crate) async fn run(
         tokio::spawn(api::serve(
             api,
             door,
-            listener,
+            api::Port { listener, tls },
             config.listen.reflection,
             stop,
         ))
     });
     tracing::info!(?role, ?address, policy = %bundles.current().digest(), "hallpassd is up");
+    watching.health.started();
     ready(address)?;
     let reload = tokio::spawn(reload_on_hangup(bundles, config.policy.directory));
     let outcome = tokio::select! {
@@ -163,6 +177,7 @@ pub(crate) async fn run(
     };
     reload.abort();
     tracing::info!("draining");
+    watching.health.drains();
     let _ = stopping.send(true);
     drain(served, workers).await?;
     tracing::info!("drained");
@@ -258,12 +273,20 @@ async fn reload_on_hangup(bundles: Arc<Bundles>, directory: PathBuf) {
         return;
     };
     while hangup.recv().await.is_some() {
+        let old = bundles.current().digest().to_string();
         match bundles.reload(&directory) {
-            Ok(bundle) => tracing::info!(policy = %bundle.digest(), "policy was reloaded"),
-            Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "policy was not reloaded; the old one stays in force"
-            ),
+            Ok(bundle) => {
+                figures::policy_reload(true);
+                figures::policy(Some(&old), &bundle.digest().to_string());
+                tracing::info!(policy = %bundle.digest(), "policy was reloaded");
+            }
+            Err(error) => {
+                figures::policy_reload(false);
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "policy was not reloaded; the old one stays in force"
+                );
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -13,6 +14,7 @@ use hallpass_aws::{AssumeOrder, Aws, EndOrder, Order as AwsOrder};
 use hallpass_evidence::{Envelope, Order};
 use hallpass_policy::{Bundle, RequestFacts, Weighed};
 use hallpass_seal::RecipientPublicKey;
+use hallpass_types::machine::EndCause;
 use hallpass_types::{
     AccessRequestSpec, EndInstant, Entitlement, Grant, ProofOfEnd, SealedCredentials,
 };
@@ -30,6 +32,7 @@ use super::failure::{aws_error, fatal, retry, words};
 use super::sweep::Sweeper;
 use crate::bundle::Bundles;
 use crate::directory::Directory;
+use crate::figures;
 use crate::requests::Requests;
 
 /// Clocks of workers and of Temporal may differ by so much.
@@ -202,6 +205,7 @@ impl Bodies {
             input.end.timestamp(),
             input.serial,
         );
+        figures::session(order.grant.created);
         let sealed = hallpass_seal::seal(&key, &session.secret, &associated_data).map_err(retry)?;
         Ok(SealedCredentials {
             credential: session.facts.sealed_to(key.digest()),
@@ -218,19 +222,29 @@ impl EndBodies {
     #[activity(definition = ports::EndAccess)]
     pub(crate) async fn end_access(
         self: Arc<Self>,
-        _ctx: ActivityContext,
+        ctx: ActivityContext,
         input: EndInput,
     ) -> Result<ProofOfEnd, ActivityError> {
         let order = end_order(input);
-        self.aws.end(&order, Timestamp::now).await.map_err(|error| {
-            tracing::warn!(
-                access_request = %order.order.request,
-                error = &error as &dyn Error,
-                "access could not be taken back yet"
-            );
-            // Nothing about an end is ever final: also what AWS refuses is tried again.
-            retry(error)
-        })
+        let proof = self
+            .aws
+            .end(&order, Timestamp::now)
+            .await
+            .map_err(|error| {
+                figures::end_failed(error.class);
+                figures::aws_error(error.operation, error.class);
+                tracing::warn!(
+                    access_request = %order.order.request,
+                    error = &error as &dyn Error,
+                    "access could not be taken back yet"
+                );
+                // Nothing about an end is ever final: also what AWS refuses is tried again.
+                retry(error)
+            })?;
+        let due = due(&ctx, &order).unwrap_or(proof.proved_at);
+        let lag = Duration::try_from(proof.proved_at.duration_since(due)).unwrap_or_default();
+        figures::ended(order.grant.created, order.cause, lag);
+        Ok(proof)
     }
 
     #[activity(definition = ports::Tidy)]
@@ -282,6 +296,7 @@ impl Bodies {
         };
         let required = bundle.approvals_required(&facts, now);
         let activate = bundle.activate(&facts, Default::default(), now);
+        figures::gate("request", request.allows());
         let settings = bundle.settings();
         let end = EndInstant::after(now, spec.duration);
         let planned = aws_order(&spec, &entitlement, end)
@@ -364,6 +379,7 @@ impl Bodies {
         };
         let now = Timestamp::now();
         let answer = bundle.activate(&facts, weighed.tally, now);
+        figures::gate("activate", answer.allows());
         if weighed.denied_by.is_some() || !answer.allows() {
             return Err(fatal(words(&answer.explain())));
         }
@@ -381,6 +397,14 @@ fn aws_order(spec: &AccessRequestSpec, entitlement: &Entitlement, end: EndInstan
         requester: spec.requester.id.clone(),
         entitlement: entitlement.clone(),
         end,
+    }
+}
+
+/// From when on the end is late: its instant, or the order to end early.
+fn due(ctx: &ActivityContext, order: &EndOrder) -> Option<Timestamp> {
+    match order.cause {
+        EndCause::Expired => Some(order.order.end.timestamp()),
+        _ => Timestamp::try_from(ctx.info().scheduled_time?).ok(),
     }
 }
 

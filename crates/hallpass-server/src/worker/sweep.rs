@@ -8,6 +8,7 @@ use hallpass_workflows::wire::{SweepFinding, SweepReport};
 use jiff::Timestamp;
 
 use crate::bundle::Bundles;
+use crate::figures;
 use crate::requests::{Requests, RequestsError};
 
 /// What a sweep needs.
@@ -43,6 +44,10 @@ impl Sweeper<'_> {
             .iter()
             .filter(|f| f.done && f.judgement == "end")
             .count();
+        figures::swept(
+            report.errors.len(),
+            report.findings.iter().map(|f| f.judgement.clone()),
+        );
         tracing::info!(
             found = report.findings.len(),
             ended,

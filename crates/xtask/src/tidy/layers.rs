@@ -7,6 +7,7 @@ use super::manifest::{Dependency, Package};
 const LAYERS: &[(&str, Ours)] = &[
     ("hallpass-types", Ours::Only(&[])),
     ("hallpass-seal", Ours::Only(&["hallpass-types"])),
+    ("hallpass-codec", Ours::Only(&[])),
     ("hallpass-evidence", Ours::Only(&["hallpass-types"])),
     ("hallpass-proto", Ours::Only(&["hallpass-types"])),
     ("hallpass-policy", Ours::Only(&["hallpass-types"])),
@@ -56,7 +57,12 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["hallpass-identity"]),
     (
         "temporalio-",
-        &["hallpass-workflows", "hallpass-audit", "hallpass-server"],
+        &[
+            "hallpass-workflows",
+            "hallpass-audit",
+            "hallpass-codec",
+            "hallpass-server",
+        ],
     ),
 ];
 
