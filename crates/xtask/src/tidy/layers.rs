@@ -21,13 +21,33 @@ const LAYERS: &[(&str, Ours)] = &[
         Ours::Only(&["hallpass-types", "hallpass-evidence"]),
     ),
     (
+        "hallpass-archive",
+        Ours::Only(&["hallpass-types", "hallpass-evidence"]),
+    ),
+    (
         "hallpass-audit",
         Ours::Only(&["hallpass-types", "hallpass-evidence", "hallpass-workflows"]),
     ),
+    (
+        "hallpass-bundle",
+        Ours::Only(&["hallpass-types", "hallpass-evidence"]),
+    ),
+    (
+        "hallpass-replay",
+        Ours::Only(&[
+            "hallpass-types",
+            "hallpass-evidence",
+            "hallpass-workflows",
+            "hallpass-policy",
+            "hallpass-audit",
+            "hallpass-bundle",
+        ]),
+    ),
     ("hallpass-standins", Ours::Only(&[])),
+    ("hallpass-faults", Ours::Only(&[])),
     (
         "hallpass-server",
-        Ours::AllBut(&["hallpass-cli", "hallpass-tests", "xtask"]),
+        Ours::AllBut(&["hallpass-cli", "hallpass-faults", "hallpass-tests", "xtask"]),
     ),
     (
         "hallpass-cli",
@@ -35,7 +55,9 @@ const LAYERS: &[(&str, Ours)] = &[
             "hallpass-types",
             "hallpass-proto",
             "hallpass-seal",
+            "hallpass-archive",
             "hallpass-audit",
+            "hallpass-bundle",
         ]),
     ),
     ("hallpass-tests", Ours::AllBut(&["xtask"])),
@@ -61,6 +83,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "hallpass-workflows",
             "hallpass-audit",
             "hallpass-codec",
+            "hallpass-replay",
             "hallpass-server",
         ],
     ),
