@@ -23,7 +23,7 @@ pub use cli::{Cli, Ran, finish};
 pub use client::{
     Clients, Session, issue, issue_with, reason_of, request_of, seconds, violated_fields,
 };
-pub use engine::{Engine, activities, message, messages, run_of, workflow_of};
+pub use engine::{Engine, activities, message, messages, run_of, start_payload, workflow_of};
 pub use private::{Private, Service};
 pub use shared::{Shared, WORLD_VARIABLE};
 
