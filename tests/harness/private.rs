@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 
 use hallpass_aws::sandbox;
 use hallpass_faults::FaultProxy;
@@ -32,7 +33,7 @@ pub struct Private {
     /// The emulator.
     pub ministack: Ministack,
     /// Between the service and the emulator: breaks what a test says, and counts calls.
-    pub faults: FaultProxy,
+    pub faults: Arc<FaultProxy>,
     cli: PathBuf,
     config: PathBuf,
     server: String,
@@ -108,7 +109,7 @@ impl Private {
             issuer,
             temporal,
             ministack,
-            faults,
+            faults: Arc::new(faults),
             cli: tools.temporal,
             config: dir.path().join("hallpassd.toml"),
             server: format!("http://127.0.0.1:{port}"),

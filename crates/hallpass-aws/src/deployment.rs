@@ -140,10 +140,9 @@ impl AccountSetup {
         ];
         if !self.boundaries.is_empty() {
             usable.extend(&own);
-            let boundaries: Vec<&str> = self.boundaries.iter().map(String::as_str).collect();
             statements.push(
                 Statement::allow(&WITHIN_BOUNDARY, &own)
-                    .when_any("StringEquals", "iam:PermissionsBoundary", &boundaries)
+                    .when_any("StringEquals", "iam:PermissionsBoundary", &self.boundaries)
                     .named("GiveWithinBoundary"),
             );
         }

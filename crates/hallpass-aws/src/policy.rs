@@ -3,7 +3,7 @@
 //! A document that people wrote is read into these types and written out again, so what is checked
 //! here is what AWS gets, byte for byte: no duplicate keys, no element that we do not know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -235,10 +235,10 @@ impl Statement {
         self
     }
 
-    /// Adds a condition that any one of these values meets.
+    /// Adds a condition that one of `values` fulfils.
     #[must_use]
-    pub fn when_any(mut self, operator: &str, key: &str, values: &[&str]) -> Self {
-        let values = values.iter().map(|v| Scalar::from(*v)).collect();
+    pub fn when_any(mut self, operator: &str, key: &str, values: &BTreeSet<String>) -> Self {
+        let values = values.iter().map(|v| Scalar::Text(v.clone())).collect();
         self.condition
             .entry(operator.to_owned())
             .or_default()

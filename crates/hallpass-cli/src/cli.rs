@@ -296,6 +296,12 @@ pub(crate) enum AdminCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// How the archive of histories stands; exit code 1 when something is late
+    Archive {
+        /// Archive what is closed and not archived yet, before saying so
+        #[arg(long)]
+        now: bool,
+    },
 }
 
 /// How far to follow a request.

@@ -11,6 +11,8 @@ use hallpass_identity::{IssuerConfig, VerifierOptions};
 use hallpass_policy::Bundle;
 use serde::Deserialize;
 
+use crate::archive::config::{ArchiveConfig, StoreConfig};
+
 pub(crate) use connections::{CodecEndpoint, Listen, ListenTls, Observe, Temporal, TemporalTls};
 
 /// The commented default, as `hallpassd print-config` writes it.
@@ -68,6 +70,8 @@ pub(crate) struct Config {
     pub(crate) aws: AwsConfig,
     #[serde(default)]
     pub(crate) limits: Limits,
+    #[serde(default)]
+    pub(crate) archive: Option<ArchiveConfig>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -158,6 +162,10 @@ impl Config {
         if let Some(endpoint) = &self.codec_endpoint {
             endpoint.check(&self.temporal)?;
         }
+        let archive = self.archive.as_ref();
+        if let Some((key, problem, cure)) = archive.and_then(|a| a.wrong(&self.deployment)) {
+            return wrong(key, problem, cure);
+        }
         self.check_issuers()?;
         self.check_aws()
     }
@@ -238,6 +246,13 @@ impl Config {
             let problem = format!("is \"{}\", which is no file", path.display());
             let cure = "write one table for each person: [people.\"ISSUER#SUBJECT\"]";
             return wrong("directory.path", problem, cure);
+        }
+        if let Some(StoreConfig::Directory { path }) = self.archive.as_ref().map(|a| &a.store)
+            && !path.is_dir()
+        {
+            let problem = format!("is \"{}\", which is no folder", path.display());
+            let cure = "make it, on a disk that is backed up";
+            return wrong("archive.store.path", problem, cure);
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 mod account_setup;
 mod api;
+mod archive;
 mod bundle;
 mod cli;
 mod codec_endpoint;
