@@ -111,10 +111,13 @@ impl World {
         let active = self.alice.watch_until(name, State::Active).await;
         let (order, recipient) = (uuid(), RecipientKey::generate());
         let session = answered(|| issue_with(&self.alice, name, &order, &recipient)).await;
-        self.works(&session).await;
+        let end = active.end_time.unwrap().seconds;
+        let read = self.private.aws().read(&session.secret, BUCKET).await;
+        // A busy machine may have come too late, and only then.
+        let late = jiff::Timestamp::now().as_second() >= end;
+        assert!(read == Reading::Allowed || late, "{read:?}");
         let given = self.private.faults.calls().len();
         if life == Life::Extended {
-            let end = active.end_time.unwrap().seconds;
             let order = uuid();
             let later = answered(|| self.alice.extend_with(name, 60, &order)).await;
             assert_eq!(later.end_time.unwrap().seconds, end + 60);
@@ -126,11 +129,6 @@ impl World {
         let ended = self.alice.watch_until(name, State::Ended).await;
         self.is_over(&ended, life, &session).await;
         given
-    }
-
-    async fn works(&self, session: &Session) {
-        let read = self.private.aws().read(&session.secret, BUCKET).await;
-        assert_eq!(read, Reading::Allowed);
     }
 
     async fn is_over(&self, ended: &AccessRequest, life: Life, session: &Session) {

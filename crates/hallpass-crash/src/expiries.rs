@@ -13,11 +13,11 @@ use hallpass_types::{
     AccessMode, AccessRequestId, EndInstant, Entitlement, EntitlementId, Grant, GrantDuration,
     PrincipalId, Probe, RequestId, Risk,
 };
-use harness::{Reading, Session, issue, uuid};
+use harness::{Reading, Session, uuid};
 use jiff::Timestamp;
 
 use crate::run::Victim;
-use crate::script::ask;
+use crate::script::{ask, session};
 use crate::world::{Eyes, World};
 
 /// How many calls are under way at once.
@@ -125,7 +125,7 @@ async fn serve(eyes: &Eyes, count: usize) -> anyhow::Result<Vec<Fenced>> {
         let entitlement = ["sandbox-reports", "sandbox-scratch"][n % 2];
         let asked = ask(alice, entitlement, seconds).await?;
         let request = alice.watch_until(&asked.name, State::Active).await;
-        let Session { secret, .. } = issue(alice, &request.name).await?;
+        let Session { secret, .. } = session(alice, &request.name).await?;
         let end = request.end_time.context("an active request has an end")?;
         let end = Timestamp::new(end.seconds, end.nanos)?;
         let secret = Arc::new(secret);

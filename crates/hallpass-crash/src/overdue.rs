@@ -7,11 +7,11 @@ use futures::future::LocalBoxFuture;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use hallpass_proto::v1::access_request::State;
 use hallpass_proto::v1::{AccessRequest, EndCause};
-use harness::{Reading, Session, issue};
+use harness::{Reading, Session};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::run::{PATIENCE, Victim};
-use crate::script::{ask, bucket, given, persist};
+use crate::script::{ask, bucket, given, persist, session};
 use crate::world::{Eyes, World};
 
 /// How many are asked for at once.
@@ -164,7 +164,7 @@ async fn open(eyes: &Eyes, count: usize) -> anyhow::Result<(Vec<AccessRequest>, 
     let requests: Vec<AccessRequest> = asked.try_collect().await?;
     let mut sessions = Vec::new();
     for request in requests.iter().take(WATCHED) {
-        let session = issue(alice, &request.name).await?;
+        let session = session(alice, &request.name).await?;
         let read = eyes
             .aws
             .read(&session.secret, bucket(&request.entitlement))

@@ -130,7 +130,21 @@ impl Stage {
         for part in locked(&self.parts).iter_mut().filter(|p| p.name == *name) {
             part.asked += 1;
         }
-        let issue = || issue_with(clients, name, &order, &recipient);
+        let issue = || async {
+            let issued = issue_with(clients, name, &order, &recipient).await;
+            match issued {
+                // An order that was given up at the end is answered so for ever.
+                Err(status) if status.code() == Code::Unavailable => {
+                    let over = clients.get(name).await.is_ok_and(|now| is_final(&now));
+                    Err(if over {
+                        Status::failed_precondition("over")
+                    } else {
+                        status
+                    })
+                }
+                issued => issued,
+            }
+        };
         if let Answer::Given(session) = self.persist(issue).await? {
             let read = self
                 .eyes
@@ -265,6 +279,13 @@ pub(crate) async fn ask(
     let key = uuid();
     let ask = || clients.create(request_of(entitlement, seconds), &key);
     given("ask", persist(Instant::now() + PATIENCE, ask).await?)
+}
+
+/// Has a session issued, with one key until there is an answer.
+pub(crate) async fn session(clients: &Clients, name: &str) -> anyhow::Result<Session> {
+    let (order, recipient) = (uuid(), RecipientKey::generate());
+    let issue = || issue_with(clients, name, &order, &recipient);
+    given("issue", persist(Instant::now() + PATIENCE, issue).await?)
 }
 
 pub(crate) fn given<T>(what: &str, answer: Answer<T>) -> anyhow::Result<T> {

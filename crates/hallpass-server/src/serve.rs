@@ -190,7 +190,6 @@ pub(crate) async fn run(
         () = broken(&workers) => Err(anyhow::anyhow!("a worker broke off; see the log")),
     };
     reload.abort();
-    // A pass may end anywhere: the next one goes on from the log.
     archiving.inspect(JoinHandle::abort);
     tracing::info!("draining");
     watching.health.drains();
