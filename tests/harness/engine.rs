@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::Value;
 use temporalio_client::{Connection, ConnectionOptions};
-use temporalio_common::protos::temporal::api::common::v1::{Payloads, WorkflowExecution};
+use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads, WorkflowExecution};
 use temporalio_common::protos::temporal::api::history::v1::History;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use temporalio_common::protos::temporal::api::workflowservice::v1::GetWorkflowExecutionHistoryRequest;
@@ -218,6 +218,19 @@ impl Engine {
             .await;
         serde_json::from_str::<Vec<Value>>(&listed).map_or(0, |runs| runs.len())
     }
+}
+
+/// What a workflow was started with, as Temporal keeps it.
+///
+/// # Panics
+/// When the history does not begin with a start.
+pub fn start_payload(history: &History) -> Payload {
+    let first = history.events.first().and_then(|e| e.attributes.as_ref());
+    let Some(Attributes::WorkflowExecutionStartedEventAttributes(start)) = first else {
+        panic!("the first event is no start");
+    };
+    let payloads = &start.input.as_ref().expect("an input").payloads;
+    payloads.first().expect("an input").clone()
 }
 
 /// The workflow of a request's resource name.

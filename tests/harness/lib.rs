@@ -25,7 +25,7 @@ pub use cli::{Cli, Ran, finish};
 pub use client::{
     Clients, Session, issue, issue_with, reason_of, request_of, seconds, violated_fields,
 };
-pub use engine::{Engine, activities, message, messages, run_of, workflow_of};
+pub use engine::{Engine, activities, message, messages, run_of, start_payload, workflow_of};
 pub use openid::{Browser, OpenId, Page};
 pub use private::{Private, SCIM_TOKEN_VARIABLE, Service};
 pub use scim::{SCIM_TOKEN, ScimService};

@@ -23,6 +23,7 @@ mod idempotency;
 mod lifecycle;
 mod listing;
 mod login;
+mod operate;
 mod recipes;
 mod replay;
 mod secrets;

@@ -10,6 +10,7 @@ mod bucket;
 mod canary;
 mod connection;
 pub mod cuts;
+pub mod deployment;
 pub mod documents;
 mod end;
 mod errors;

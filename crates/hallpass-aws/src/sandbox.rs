@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 
 use crate::accounts::{AccountAccess, AwsConfig, SecretAccessKey, ServiceCredentials};
 use crate::connection::{Connection, base_config, default_http_client};
+use crate::deployment::AccountSetup;
 use crate::errors::{AwsError, ErrorClass};
-use crate::names::ROLE_PATH;
 use crate::policy::{PolicyDocument, Statement};
 use crate::signed::{SignedHttp, SignedRequest};
 
@@ -156,7 +156,13 @@ async fn seed_account(
         "sts:ExternalId",
         &provisioner_external_id(number),
     )]);
-    put_role(&root, PROVISIONER, &trust, &provisioner_permissions(number)).await?;
+    put_role(
+        &root,
+        PROVISIONER,
+        &trust,
+        &provisioner_permissions(number)?,
+    )
+    .await?;
     let provisioner = role_arn(number, PROVISIONER);
     let trust = PolicyDocument::new(vec![
         Statement::trust(&provisioner, &assume).when(
@@ -173,9 +179,7 @@ async fn seed_account(
         name,
         reader: parsed(RoleArn::parse(&role_arn(number, READER)))?,
         reader_external_id,
-        boundary: parsed(PolicyArn::parse(&format!(
-            "arn:aws:iam::{number}:policy/{BOUNDARY}"
-        )))?,
+        boundary: parsed(PolicyArn::parse(&boundary_arn(number)))?,
         bucket,
     })
 }
@@ -283,43 +287,22 @@ async fn put_role(
     Ok(())
 }
 
-/// Least rights of a provisioner: its own roles by name and path, and denies on the reader.
-fn provisioner_permissions(number: &str) -> PolicyDocument {
+/// What the deployment documents give a provisioner, and nothing else.
+fn provisioner_permissions(number: &str) -> Result<PolicyDocument, AwsError> {
+    let account = parsed(AwsAccountId::parse(number))?;
+    let mut setup = AccountSetup::new(account, PROVISIONER, "");
+    setup.shared_roles.insert(role_arn(number, READER));
+    setup.boundaries.insert(boundary_arn(number));
     // Emulators leave the path out of a role's ARN when they match it.
     let own = [
-        format!("arn:aws:iam::{number}:role{ROLE_PATH}hallpass-*"),
+        setup.own_roles(),
         format!("arn:aws:iam::{number}:role/hallpass-ar-*"),
     ];
-    let own: Vec<&str> = own.iter().map(String::as_str).collect();
-    let reader = role_arn(number, READER);
-    let session = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"];
-    let both: Vec<&str> = own.iter().copied().chain([reader.as_str()]).collect();
-    PolicyDocument::new(vec![
-        Statement::allow(&session, &both),
-        Statement::allow(&["iam:ListRoles"], &["*"]),
-        Statement::allow(
-            &[
-                "iam:CreateRole",
-                "iam:DeleteRole",
-                "iam:DetachRolePolicy",
-                "iam:ListAttachedRolePolicies",
-                "iam:ListRoleTags",
-                "iam:TagRole",
-                "iam:UpdateAssumeRolePolicy",
-            ],
-            &own,
-        ),
-        Statement::allow(
-            &[
-                "iam:DeleteRolePolicy",
-                "iam:GetRole",
-                "iam:GetRolePolicy",
-                "iam:ListRolePolicies",
-                "iam:PutRolePolicy",
-            ],
-            &both,
-        ),
-    ])
+    Ok(setup.permissions_on(&own))
+}
+
+fn boundary_arn(number: &str) -> String {
+    format!("arn:aws:iam::{number}:policy/{BOUNDARY}")
 }
 
 fn reader_permissions(bucket: &str) -> PolicyDocument {

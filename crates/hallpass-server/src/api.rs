@@ -10,6 +10,7 @@ pub(crate) mod auth;
 mod errors;
 mod export;
 mod lists;
+mod measure;
 pub(crate) mod metadata;
 mod orders;
 mod preview;
@@ -28,6 +29,7 @@ use hallpass_types::{AccessRequestId, PolicyAnswer, Principal, RequestSnapshot};
 use hallpass_workflows::wire::Look;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Status;
 
@@ -95,17 +97,22 @@ impl Api {
     }
 }
 
+/// Where calls come in.
+pub(crate) struct Port {
+    pub(crate) listener: TcpListener,
+    pub(crate) tls: Option<TlsAcceptor>,
+}
+
 /// Serves until `stop`, then lets calls under way finish.
 pub(crate) async fn serve(
     api: Api,
-    door: Door,
+    door: Arc<Door>,
     metadata: Metadata,
-    listener: TcpListener,
+    port: Port,
     reflection: bool,
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let api = Arc::new(api);
-    let door = Arc::new(door);
     let (health, health_service) = tonic_health::server::health_reporter();
     health
         .set_serving::<AccessServiceServer<access::Access>>()
@@ -137,9 +144,10 @@ pub(crate) async fn serve(
             }
         }
     });
-    let served = tonic::transport::Server::builder()
+    let router = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .concurrency_limit_per_connection(64)
+        .layer(measure::MeasureLayer)
         .layer(AuthLayer(door))
         .add_service(access)
         .add_service(approval)
@@ -147,9 +155,18 @@ pub(crate) async fn serve(
         .add_service(admin)
         .add_service(MetadataServiceServer::new(metadata))
         .add_service(health_service)
-        .add_optional_service(reflection)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
-        .await;
+        .add_optional_service(reflection);
+    let Port { listener, tls } = port;
+    let served = match tls {
+        None => {
+            let incoming = TcpListenerStream::new(listener);
+            router.serve_with_incoming_shutdown(incoming, stop).await
+        }
+        Some(acceptor) => {
+            let incoming = crate::tls::incoming(listener, acceptor);
+            router.serve_with_incoming_shutdown(incoming, stop).await
+        }
+    };
     tidy.abort();
     served
 }

@@ -54,6 +54,16 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// The languages of account setups.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+pub(crate) enum SetupFormat {
+    /// A CloudFormation template in JSON.
+    #[default]
+    Cloudformation,
+    /// A Terraform configuration in JSON (`.tf.json`).
+    Terraform,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve with a configuration file.
@@ -85,6 +95,30 @@ pub(crate) enum Command {
     },
     /// Write the commented default configuration to standard output.
     PrintConfig,
+    /// Write the role that hallpass needs in an account, with the least rights its entitlements ask for.
+    ///
+    /// Which roles are shared, which boundaries created roles carry, the role's name and its external
+    /// id come from the configuration and from the policy folder that it names.
+    PrintAccountSetup {
+        /// The configuration.
+        #[arg(long, env = "HALLPASS_CONFIG", value_name = "FILE")]
+        config: PathBuf,
+        /// The account, twelve digits.
+        account: hallpass_types::AwsAccountId,
+        /// ARN of the user or role that hallpassd runs as.
+        #[arg(long, value_name = "ARN")]
+        service_arn: String,
+        /// In which language.
+        #[arg(long, value_enum, default_value_t)]
+        format: SetupFormat,
+    },
+    /// List every figure that /metrics serves: kind, name and meaning.
+    PrintMetrics,
+    /// Make a key for `temporal.encryption` in a new file that only its owner can read.
+    NewEncryptionKey {
+        /// The file to make; it must not exist.
+        file: PathBuf,
+    },
     /// Make a signing key in a new file that only its owner can read.
     ///
     /// Prints the public key: what `signing.previous_public_keys` takes when the key is replaced.

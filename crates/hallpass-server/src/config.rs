@@ -1,9 +1,9 @@
 //! Configuration: one TOML file, every key known, all of it parsed before a port opens.
 
+mod connections;
 mod explain;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use hallpass_aws::AwsConfig;
@@ -13,6 +13,8 @@ use serde::Deserialize;
 
 use crate::archive::config::{ArchiveConfig, StoreConfig};
 use crate::directory::DirectoryConfig;
+
+pub(crate) use connections::{CodecEndpoint, Listen, ListenTls, Observe, Temporal, TemporalTls};
 
 /// The commented default, as `hallpassd print-config` writes it.
 pub(crate) const DEFAULT: &str = include_str!("../hallpassd.default.toml");
@@ -56,6 +58,8 @@ pub(crate) struct Config {
     /// Names this deployment; signed into every order, so that none travels to another.
     pub(crate) deployment: String,
     pub(crate) listen: Listen,
+    pub(crate) observe: Option<Observe>,
+    pub(crate) codec_endpoint: Option<CodecEndpoint>,
     pub(crate) temporal: Temporal,
     pub(crate) policy: Policy,
     pub(crate) signing: Signing,
@@ -71,22 +75,6 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     #[serde(default)]
     pub(crate) archive: Option<ArchiveConfig>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Listen {
-    pub(crate) address: SocketAddr,
-    /// Whether gRPC reflection answers.
-    #[serde(default)]
-    pub(crate) reflection: bool,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Temporal {
-    pub(crate) address: url::Url,
-    pub(crate) namespace: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -200,15 +188,10 @@ impl Config {
             let problem = "is 0, which refuses every call".to_owned();
             return wrong(key, problem, "use a number above 0");
         }
-        let address = &self.temporal.address;
-        if !["http", "https"].contains(&address.scheme()) || !address.has_host() {
-            let problem = format!("is \"{address}\", which is no http URL");
-            let cure = "write http://HOST:7233, or https:// for TLS";
-            return wrong("temporal.address", problem, cure);
-        }
-        if self.temporal.namespace.trim().is_empty() {
-            let cure = "name the Temporal namespace";
-            return wrong("temporal.namespace", "is empty".to_owned(), cure);
+        self.listen.check()?;
+        self.temporal.check()?;
+        if let Some(endpoint) = &self.codec_endpoint {
+            endpoint.check(&self.temporal)?;
         }
         let archive = self.archive.as_ref();
         if let Some((key, problem, cure)) = archive.and_then(|a| a.wrong(&self.deployment)) {

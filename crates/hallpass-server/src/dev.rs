@@ -197,10 +197,16 @@ impl World {
             listen: Listen {
                 address: args.listen,
                 reflection: true,
+                tls: None,
             },
+            observe: None,
+            codec_endpoint: None,
             temporal: Temporal {
                 address: format!("http://{}", self.temporal.address()).parse()?,
                 namespace: NAMESPACE.to_owned(),
+                tls: None,
+                api_key: None,
+                encryption: None,
             },
             policy: Policy {
                 directory: home.join("policy"),

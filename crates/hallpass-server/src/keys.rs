@@ -1,7 +1,7 @@
 //! The service's signing key: a file that only its owner reads.
 
 use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand::SecureRandom as _;
@@ -9,6 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hallpass_evidence::SigningKey;
 use zeroize::Zeroizing;
+
+use crate::private_file::{self, PrivateFileError};
 
 /// A key file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -38,18 +40,17 @@ pub(crate) enum KeyError {
 
 /// Reads the key.
 pub(crate) fn load(path: &Path) -> Result<SigningKey, KeyError> {
-    let read = |source| KeyError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let mode = std::fs::metadata(path).map_err(read)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(KeyError::Open {
-            path: path.to_owned(),
+    let path_buf = || path.to_owned();
+    let text = private_file::read(path).map_err(|error| match error {
+        PrivateFileError::Read(source) => KeyError::Read {
+            path: path_buf(),
+            source,
+        },
+        PrivateFileError::Open(mode) => KeyError::Open {
+            path: path_buf(),
             mode,
-        });
-    }
-    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(read)?);
+        },
+    })?;
     let form = || KeyError::Form {
         path: path.to_owned(),
     };
@@ -60,8 +61,18 @@ pub(crate) fn load(path: &Path) -> Result<SigningKey, KeyError> {
     Ok(SigningKey::from_seed(&seed))
 }
 
-/// Makes a key in a file that must not exist yet.
+/// Makes a key that encrypts what Temporal stores, in a file that must not exist yet.
+pub(crate) fn create_encryption_key(path: &Path) -> Result<(), KeyError> {
+    write_random(path).map(|_| ())
+}
+
+/// Makes a signing key in a file that must not exist yet.
 pub(crate) fn create(path: &Path) -> Result<SigningKey, KeyError> {
+    write_random(path).map(|seed| SigningKey::from_seed(&seed))
+}
+
+/// 32 random bytes, in a new file in base 64.
+fn write_random(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {
     let mut seed = Zeroizing::new([0u8; 32]);
     aws_lc_rs::rand::SystemRandom::new()
         .fill(seed.as_mut())
@@ -77,12 +88,13 @@ pub(crate) fn create(path: &Path) -> Result<SigningKey, KeyError> {
             path: path.to_owned(),
             source,
         })?;
-    Ok(SigningKey::from_seed(&seed))
+    Ok(seed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_key_that_others_can_read_is_refused() {
@@ -91,10 +103,10 @@ mod tests {
         let made = create(&path).unwrap();
         assert_eq!(load(&path).unwrap().public_key(), made.public_key());
         assert!(matches!(create(&path), Err(KeyError::Write { .. })));
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(
             load(&path),
-            Err(KeyError::Open { mode: 0o640, .. })
+            Err(KeyError::Open { mode: 0o644, .. })
         ));
     }
 }

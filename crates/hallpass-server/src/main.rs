@@ -3,18 +3,25 @@
 //! All I/O is gathered here. It holds no business rule: policy decides in `hallpass-policy`, the
 //! transition table is in `hallpass-types`, AWS is in `hallpass-aws`.
 
+mod account_setup;
 mod api;
 mod archive;
 mod bundle;
 mod cli;
+mod codec_endpoint;
 mod config;
 mod dev;
 mod directory;
+mod doors;
+mod figures;
 mod keys;
+mod observe;
+mod private_file;
 mod requests;
 mod serve;
 mod telemetry;
 mod temporal;
+mod tls;
 mod worker;
 
 use std::process::ExitCode;
@@ -57,6 +64,24 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::CheckConfig { config } => serve::check(&config),
         Command::PrintConfig => {
             print!("{}", config::DEFAULT);
+            Ok(())
+        }
+        Command::PrintAccountSetup {
+            config,
+            account,
+            service_arn,
+            format,
+        } => account_setup::print(&config, &account, &service_arn, format),
+        Command::PrintMetrics => {
+            for (kind, name, meaning) in figures::METRICS {
+                let kind = format!("{kind:?}").to_lowercase();
+                println!("{kind:<10} {name:<34} {meaning}");
+            }
+            Ok(())
+        }
+        Command::NewEncryptionKey { file } => {
+            keys::create_encryption_key(&file)?;
+            println!("{}", file.display());
             Ok(())
         }
         Command::NewSigningKey { file } => {

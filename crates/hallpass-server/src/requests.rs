@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use hallpass_evidence::Envelope;
-use hallpass_types::{AccessRequestId, AccessRequestSpec, RequestId};
+use hallpass_types::{AccessRequestId, AccessRequestSpec, Phase, RequestId};
 use hallpass_workflows::AccessRequest;
 use hallpass_workflows::names::{
-    SA_ENTITLEMENT, SA_PHASE, SA_REQUESTER, TASK_QUEUE, access_request_of, workflow_id,
+    SA_END, SA_ENTITLEMENT, SA_PHASE, SA_REQUESTER, TASK_QUEUE, access_request_of, workflow_id,
 };
 use hallpass_workflows::wire::{ExtendReply, IssueReply, Look, LookInput};
+use jiff::{SignedDuration, Timestamp};
 use temporalio_client::errors::{
     WorkflowInteractionError, WorkflowQueryError, WorkflowStartError, WorkflowUpdateError,
 };
@@ -27,7 +28,8 @@ use temporalio_common::data_converters::{PayloadConverter, RawValue};
 use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
 use temporalio_common::protos::temporal::api::history::v1::History;
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
-    GetWorkflowExecutionHistoryRequest, ListWorkflowExecutionsRequest,
+    CountWorkflowExecutionsRequest, GetWorkflowExecutionHistoryRequest,
+    ListWorkflowExecutionsRequest,
 };
 use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes};
 
@@ -44,6 +46,9 @@ const UPDATE: Duration = Duration::from_secs(20);
 const LONG_POLL: Duration = Duration::from_secs(60);
 /// How long a caller waits for a request to be worked out before seeing it as it is.
 const SETTLE: Duration = Duration::from_secs(15);
+
+/// How long after its end a grant that is not proved to be over counts as overdue.
+const OVERDUE: SignedDuration = SignedDuration::from_secs(60);
 
 const REQUESTER: SearchAttributeKey<String> = SearchAttributeKey::keyword(SA_REQUESTER);
 const ENTITLEMENT: SearchAttributeKey<String> = SearchAttributeKey::keyword(SA_ENTITLEMENT);
@@ -317,7 +322,54 @@ impl Requests {
             .try_collect()
             .await
             .map_err(|error| unavailable("read a history", error))?;
-        Ok((History { events }, run_id))
+        let codec = self.client.options().data_converter.codec();
+        let history = hallpass_codec::open_history(History { events }, codec)
+            .await
+            .map_err(|error| unavailable("read an encrypted history", error))?;
+        Ok((history, run_id))
+    }
+
+    /// Whether Temporal answers for the namespace.
+    pub(crate) async fn ping(&self) -> Result<(), RequestsError> {
+        self.count("WorkflowType = 'none'".to_owned())
+            .await
+            .map(|_| ())
+    }
+
+    /// How many requests stand in a phase.
+    pub(crate) async fn count_open(&self, phase: Phase) -> Result<u32, RequestsError> {
+        let filter = Filter {
+            phases: vec![phase],
+            ..Filter::default()
+        };
+        self.count(format!(
+            "{} AND ExecutionStatus = 'Running'",
+            filter.query()
+        ))
+        .await
+    }
+
+    /// How many grants should be over for a minute and are not proved to be.
+    pub(crate) async fn count_overdue(&self, now: Timestamp) -> Result<u32, RequestsError> {
+        let filter = Filter {
+            phases: vec![Phase::Active, Phase::Ending, Phase::Stuck],
+            ..Filter::default()
+        };
+        let due = now - OVERDUE;
+        self.count(format!("{} AND {SA_END} < '{due}'", filter.query()))
+            .await
+    }
+
+    async fn count(&self, query: String) -> Result<u32, RequestsError> {
+        let mut request = tonic::Request::new(CountWorkflowExecutionsRequest {
+            namespace: self.client.options().namespace.clone(),
+            query,
+        });
+        request.set_timeout(CALL);
+        let mut service = self.client.connection().workflow_service();
+        let answer = service.count_workflow_executions(request).await;
+        let answer = answer.map_err(|status| unavailable("count requests", status))?;
+        Ok(u32::try_from(answer.into_inner().count).unwrap_or(u32::MAX))
     }
 
     /// Returns when the history has grown past `position`, which it moves, or when Temporal's long

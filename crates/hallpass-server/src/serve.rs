@@ -25,9 +25,10 @@ use crate::archive::config::ArchiveConfig;
 use crate::bundle::Bundles;
 use crate::config::{Config, Signing};
 use crate::directory::Directory;
+use crate::doors::Doors;
 use crate::requests::Requests;
 use crate::worker::{self, Bodies, CutBodies, EndBodies, Running};
-use crate::{keys, temporal};
+use crate::{figures, keys, temporal, tls};
 
 /// How long calls under way may go on after SIGTERM.
 const CALLS_DRAIN: Duration = Duration::from_secs(10);
@@ -47,7 +48,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    fn has(self, part: Role) -> bool {
+    pub(crate) fn has(self, part: Role) -> bool {
         self == Role::All || self == part
     }
 }
@@ -58,6 +59,13 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
     let bundles = Bundles::load(&config.policy.directory, None)?;
     config.check_entitlements(&bundles.current())?;
     let key = keys::load(&config.signing.key_file)?;
+    config.temporal.codec()?;
+    if let Some(source) = &config.temporal.api_key {
+        source.read("temporal.api_key")?;
+    }
+    if let Some(tls) = &config.listen.tls {
+        tls::check(tls)?;
+    }
     Verifier::new(config.issuers, reqwest::Client::new(), config.tokens)?;
     println!("configuration {} is valid", path.display());
     println!("policy digest {}", bundles.current().digest());
@@ -126,6 +134,10 @@ pub(crate) async fn run(
     let metadata = Metadata::new(&config.deployment, config.login.as_ref(), &config.issuers);
     let public_keys = public_keys(&config, &signer);
     let verifier = Verifier::new(config.issuers, http_client()?, config.tokens)?;
+    let tls = config.listen.tls.as_ref().map(tls::acceptor).transpose()?;
+    let doors = Doors::open(&config.observe, &config.codec_endpoint, role).await?;
+    figures::build(&format!("{role:?}").to_lowercase());
+    figures::policy(None, &bundles.current().digest().to_string());
     let client = temporal::connect(&config.temporal).await?;
     let workers = Workers {
         trust: trust.clone(),
@@ -137,38 +149,14 @@ pub(crate) async fn run(
     if role.has(Role::Ends) {
         Requests::new(client.clone()).schedule_sweeps().await?;
     }
-    let archive = (config.archive, &config.signing, config.deployment.as_str());
-    let archiver = archiver(archive, &config.aws, &signer, &client).await?;
-    let archiving = archiver.clone().filter(|_| role.has(Role::Worker));
-    let archiving = archiving.map(|a| tokio::spawn(async move { a.run().await }));
-    let api = Api {
-        archiver,
-        requests: Requests::new(client),
-        bundles: Arc::clone(&bundles),
-        public_keys,
-        signer,
-        deployment: config.deployment,
-        trust,
-    };
-    let door = Door::new(verifier, config.limits);
-    let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
-    let (stopping, stopped) = watch::channel(false);
-    let served = listener.map(|listener| {
-        let mut stopped = stopped.clone();
-        let stop = async move {
-            // An error means that the sender is gone, which is a stop as well.
-            let _ = stopped.wait_for(|stop| *stop).await;
-        };
-        tokio::spawn(api::serve(
-            api,
-            door,
             metadata,
-            listener,
+            api::Port { listener, tls },
             config.listen.reflection,
             stop,
         ))
     });
     tracing::info!(?role, ?address, policy = %bundles.current().digest(), "hallpassd is up");
+    watching.health.started();
     ready(address)?;
     let reload = tokio::spawn(reload_on_hangup(bundles, config.policy.directory));
     let outcome = tokio::select! {
@@ -178,6 +166,7 @@ pub(crate) async fn run(
     reload.abort();
     archiving.inspect(JoinHandle::abort);
     tracing::info!("draining");
+    watching.health.drains();
     let _ = stopping.send(true);
     drain(served, workers).await?;
     tracing::info!("drained");
@@ -293,12 +282,20 @@ async fn reload_on_hangup(bundles: Arc<Bundles>, directory: PathBuf) {
         return;
     };
     while hangup.recv().await.is_some() {
+        let old = bundles.current().digest().to_string();
         match bundles.reload(&directory) {
-            Ok(bundle) => tracing::info!(policy = %bundle.digest(), "policy was reloaded"),
-            Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "policy was not reloaded; the old one stays in force"
-            ),
+            Ok(bundle) => {
+                figures::policy_reload(true);
+                figures::policy(Some(&old), &bundle.digest().to_string());
+                tracing::info!(policy = %bundle.digest(), "policy was reloaded");
+            }
+            Err(error) => {
+                figures::policy_reload(false);
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "policy was not reloaded; the old one stays in force"
+                );
+            }
         }
     }
 }

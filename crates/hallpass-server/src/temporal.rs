@@ -1,16 +1,20 @@
 //! The connection to Temporal, and what must be there before the first request.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hallpass_workflows::names::SEARCH_ATTRIBUTES;
-use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, RetryOptions};
+use temporalio_client::{
+    Client, ClientOptions, Connection, ConnectionOptions, RetryOptions, TlsOptions,
+};
 use temporalio_common::protos::temporal::api::enums::v1::IndexedValueType;
 use temporalio_common::protos::temporal::api::operatorservice::v1::{
     AddSearchAttributesRequest, ListSearchAttributesRequest,
 };
 
-use crate::config::Temporal;
+use crate::config::{ConfigError, Temporal, TemporalTls};
+use crate::tls::{Identity, TlsError};
 
 /// Temporal cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +24,16 @@ pub(crate) enum TemporalError {
         address: String,
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the connection to Temporal is not configured right")]
+    Config(#[from] ConfigError),
+    #[error("the certificate for Temporal cannot be used")]
+    Certificate(#[from] TlsError),
+    #[error("cannot read {path}, the authority of Temporal's certificate")]
+    Authority {
+        path: std::path::PathBuf,
+        #[source]
+        source: std::io::Error,
     },
     #[error("cannot use the namespace {namespace} of Temporal; does it exist?")]
     Namespace {
@@ -38,7 +52,12 @@ pub(crate) async fn connect(config: &Temporal) -> Result<Client, TemporalError> 
         address: config.address.to_string(),
         source,
     };
+    let codec = config.codec()?;
+    let api_key = config.api_key.as_ref();
+    let api_key = api_key.map(|k| k.read("temporal.api_key")).transpose()?;
     let options = ConnectionOptions::new(config.address.clone())
+        .maybe_tls_options(tls(config)?)
+        .maybe_api_key(api_key.map(|k| k.to_string()))
         .identity(format!("hallpassd/{}", std::process::id()))
         .connect_timeout(Duration::from_secs(5))
         .retry_options(
@@ -52,11 +71,44 @@ pub(crate) async fn connect(config: &Temporal) -> Result<Client, TemporalError> 
         .map_err(|e| failed(e.into()))?;
     let client = Client::new(
         connection,
-        ClientOptions::new(config.namespace.clone()).build(),
+        ClientOptions::new(config.namespace.clone())
+            .data_converter(codec.data_converter())
+            .build(),
     )
     .map_err(|e| failed(e.into()))?;
     register_search_attributes(&client, &config.namespace).await?;
     Ok(client)
+}
+
+/// TLS is on when the address says https; a client certificate that changes is read again.
+fn tls(config: &Temporal) -> Result<Option<TlsOptions>, TemporalError> {
+    if config.address.scheme() != "https" {
+        return Ok(None);
+    }
+    let tls = config.tls.clone().unwrap_or_default();
+    let TemporalTls {
+        ca_file,
+        server_name,
+        certificate_file,
+        key_file,
+    } = tls;
+    let authority = ca_file
+        .map(|path| {
+            std::fs::read(&path).map_err(|source| TemporalError::Authority { path, source })
+        })
+        .transpose()?;
+    let mut identity = None;
+    if let (Some(certificate), Some(key)) = (certificate_file, key_file) {
+        let loaded = Identity::load(&certificate, &key)?;
+        loaded.watch();
+        identity = Some(loaded as Arc<dyn rustls::client::ResolvesClientCert>);
+    }
+    let options = TlsOptions::builder()
+        .maybe_server_root_ca_cert(authority)
+        .maybe_domain(server_name)
+        .maybe_client_cert_resolver(identity)
+        .build();
+    Ok(Some(options))
 }
 
 /// An attribute that the namespace lacks would block every workflow that sets it.

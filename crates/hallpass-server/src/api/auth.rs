@@ -10,12 +10,14 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use hallpass_identity::{Presented, VerifiedToken, Verifier};
 use hallpass_types::PrincipalId;
 use jiff::Timestamp;
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tonic::{Request, Status};
 use tower::{Layer, Service};
 
 use super::errors;
 use super::metadata::OPEN_PATH;
 use crate::config::Limits;
+use crate::figures;
 
 /// What callers must pass.
 pub(crate) struct Door {
@@ -41,6 +43,21 @@ impl Door {
         self.limiter.shrink_to_fit();
     }
 
+    /// Admits the bearer of a token who comes by another way than gRPC. A token that is bound to a
+    /// key needs a proof, which this way does not carry.
+    pub(crate) async fn admit_bearer(
+        &self,
+        authorization: Option<&str>,
+    ) -> Result<VerifiedToken, Status> {
+        let call = Call {
+            authorization: authorization.map(str::to_owned),
+            dpop: None,
+            uri: String::new(),
+            certificate: None,
+        };
+        self.admit(&call).await
+    }
+
     async fn admit(&self, call: &Call) -> Result<VerifiedToken, Status> {
         let Some((scheme, token)) = call
             .authorization
@@ -62,13 +79,14 @@ impl Door {
             dpop_proof: call.dpop.as_deref(),
             method: "POST",
             uri: &call.uri,
-            client_certificate: None,
+            client_certificate: call.certificate.as_deref(),
         };
         let verified = self
             .verifier
             .verify(token.trim(), presented, Timestamp::now())
             .await
             .map_err(|r| {
+                figures::token_refused(r.code());
                 if r.is_transient() {
                     errors::unavailable(&r.to_string(), Duration::from_secs(5))
                 } else {
@@ -77,6 +95,7 @@ impl Door {
             })?;
         self.limiter
             .check_key(&verified.principal.id)
+            .inspect_err(|_| figures::caller_throttled())
             .map_err(|busy| errors::too_many(busy.wait_time_from(DefaultClock::default().now())))?;
         Ok(verified)
     }
@@ -87,6 +106,7 @@ struct Call {
     authorization: Option<String>,
     dpop: Option<String>,
     uri: String,
+    certificate: Option<Vec<u8>>,
 }
 
 impl Call {
@@ -108,8 +128,17 @@ impl Call {
             authorization: header("authorization"),
             dpop: header("dpop"),
             uri: format!("{scheme}://{host}{}", request.uri().path()),
+            certificate: client_certificate(request),
         }
     }
+}
+
+/// The certificate, in DER, that the caller's connection proved to own.
+fn client_certificate<B>(request: &http::Request<B>) -> Option<Vec<u8>> {
+    let info = request
+        .extensions()
+        .get::<TlsConnectInfo<TcpConnectInfo>>()?;
+    info.peer_certs()?.first().map(|c| c.as_ref().to_vec())
 }
 
 #[derive(Clone)]

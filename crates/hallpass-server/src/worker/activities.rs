@@ -27,6 +27,7 @@ use super::failure::{aws_error, fatal, retry, words};
 use super::standing;
 use crate::bundle::Bundles;
 use crate::directory::Directory;
+use crate::figures;
 
 /// Clocks of workers and of Temporal may differ by so much.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(60);
@@ -182,6 +183,7 @@ impl Bodies {
             input.end.timestamp(),
             input.serial,
         );
+        figures::session(order.grant.created);
         let sealed = hallpass_seal::seal(&key, &session.secret, &associated_data).map_err(retry)?;
         Ok(SealedCredentials {
             credential: session.facts.sealed_to(key.digest()),
@@ -213,6 +215,7 @@ impl Bodies {
         };
         let required = bundle.approvals_required(&facts, now);
         let activate = bundle.activate(&facts, Default::default(), now);
+        figures::gate("request", request.allows());
         let settings = bundle.settings();
         let end = EndInstant::after(now, spec.duration);
         let planned = aws_order(&spec, &entitlement, end)
@@ -277,6 +280,7 @@ impl Bodies {
         };
         let now = Timestamp::now();
         let answer = bundle.activate(&facts, weighed.tally, now);
+        figures::gate("activate", answer.allows());
         if weighed.denied_by.is_some() || !answer.allows() {
             return Err(fatal(words(&answer.explain())));
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use hallpass_aws::names::CUTS_POLICY;
 use hallpass_aws::{Aws, AwsError, EndOrder, ErrorClass, Refused, proof_by_fence};
+use hallpass_types::machine::EndCause;
 use hallpass_types::{ProofOfEnd, SharedRole};
 use hallpass_workflows::activities as ports;
 use hallpass_workflows::timeouts::NO_ROOM;
@@ -28,6 +29,7 @@ use super::sweep::Sweeper;
 use super::together::Together;
 use super::writers::{Writers, is_no_room};
 use crate::bundle::Bundles;
+use crate::figures;
 use crate::requests::Requests;
 
 /// Canaries of one role and entitlement begin at least so far apart.
@@ -88,6 +90,14 @@ impl EndBodies {
     }
 }
 
+/// From when on the end is late: its instant, or the order to end early.
+fn due(ctx: &ActivityContext, order: &EndOrder) -> Option<Timestamp> {
+    match order.cause {
+        EndCause::Expired => Some(order.order.end.timestamp()),
+        _ => Timestamp::try_from(ctx.info().scheduled_time?).ok(),
+    }
+}
+
 /// What a session is made of, but for whose it is and until when.
 fn canary_key(order: &EndOrder) -> String {
     let e = &order.order.entitlement;
@@ -109,7 +119,10 @@ impl EndBodies {
             grant: input.grant,
             cause: input.cause,
         };
-        beating(&ctx, self.end(&order)).await.map_err(|error| {
+        let ended = beating(&ctx, self.end(&order)).await;
+        let proof = ended.map_err(|error| {
+            figures::end_failed(error.class);
+            figures::aws_error(error.operation, error.class);
             tracing::warn!(
                 access_request = %order.order.request,
                 error = &error as &dyn Error,
@@ -120,7 +133,11 @@ impl EndBodies {
                 true => typed(NO_ROOM, error),
                 false => retry(error),
             }
-        })
+        })?;
+        let due = due(&ctx, &order).unwrap_or(proof.proved_at);
+        let lag = Duration::try_from(proof.proved_at.duration_since(due)).unwrap_or_default();
+        figures::ended(order.grant.created, order.cause, lag);
+        Ok(proof)
     }
 
     #[activity(definition = ports::Sweep)]

@@ -7,6 +7,8 @@ use hallpass_workflows::timeouts::REFUSED;
 use temporalio_sdk::ApplicationFailure;
 use temporalio_sdk::activities::ActivityError;
 
+use crate::figures;
+
 pub(super) fn words(why: &str) -> Box<dyn Error + Send + Sync> {
     why.into()
 }
@@ -51,6 +53,7 @@ pub(super) fn fatal(error: impl Into<Box<dyn Error + Send + Sync>>) -> ActivityE
 }
 
 pub(super) fn aws_error(error: AwsError) -> ActivityError {
+    figures::aws_error(error.operation, error.class);
     match error.retry() {
         Retry::Backoff => retry(error),
         Retry::Never => fatal(error),

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::writers::Writers;
 use crate::bundle::Bundles;
+use crate::figures;
 use crate::requests::{Requests, RequestsError};
 
 /// What a sweep needs.
@@ -46,6 +47,10 @@ impl Sweeper<'_> {
             .iter()
             .filter(|f| f.done && f.judgement == "end")
             .count();
+        figures::swept(
+            report.errors.len(),
+            report.findings.iter().map(|f| f.judgement.clone()),
+        );
         tracing::info!(
             found = report.findings.len(),
             ended,

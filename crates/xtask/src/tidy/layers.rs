@@ -7,6 +7,7 @@ use super::manifest::{Dependency, Package};
 const LAYERS: &[(&str, Ours)] = &[
     ("hallpass-types", Ours::Only(&[])),
     ("hallpass-seal", Ours::Only(&["hallpass-types"])),
+    ("hallpass-codec", Ours::Only(&[])),
     ("hallpass-evidence", Ours::Only(&["hallpass-types"])),
     ("hallpass-proto", Ours::Only(&["hallpass-types"])),
     ("hallpass-policy", Ours::Only(&["hallpass-types"])),
@@ -107,6 +108,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "hallpass-workflows",
             "hallpass-audit",
             "hallpass-bench",
+            "hallpass-codec",
             "hallpass-replay",
             "hallpass-server",
         ],

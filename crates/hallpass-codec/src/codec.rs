@@ -1,0 +1,337 @@
+//! Payloads in, sealed payloads out, and back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_lc_rs::aead::{Aad, NONCE_LEN, Nonce};
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use prost::Message as _;
+use temporalio_common::data_converters::{
+    DataConverter, DefaultFailureConverter, PayloadCodec, PayloadConversionError, PayloadConverter,
+    SerializationContextData,
+};
+use temporalio_common::payload_visitor::decode_payloads;
+use temporalio_common::protos::temporal::api::common::v1::Payload;
+use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
+use temporalio_common::protos::temporal::api::history::v1::{History, HistoryEvent};
+use temporalio_common::protos::temporal::api::update::v1::outcome;
+
+use crate::keys::{KeyId, KeyRing};
+
+/// The encoding that Temporal's tools know as "this needs a codec".
+const ENCRYPTED: &[u8] = b"binary/encrypted";
+const ENCODING: &str = "encoding";
+const KEY_ID: &str = "encryption-key-id";
+
+/// A payload that cannot be sealed or opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// The ring has no key of that name.
+    #[error("no key named {0} is configured; add it to `temporal.encryption`")]
+    UnknownKey(String),
+    /// The payload was changed, cut short, or encrypted by another key of the same name.
+    #[error("an encrypted payload cannot be opened: it was changed, or its key is another one")]
+    Open,
+    /// The payload could not be encrypted.
+    #[error("a payload cannot be encrypted")]
+    Seal,
+    /// A whole history could not be opened.
+    #[error("a history cannot be opened: {0}")]
+    History(String),
+}
+
+/// Encrypts every payload for Temporal with AES-256-GCM, under a fresh random nonce each.
+///
+/// The name of the key is bound into what it encrypts. With no ring it passes everything through.
+#[derive(Clone, Debug, Default)]
+pub struct Codec(Option<Arc<KeyRing>>);
+
+impl Codec {
+    /// A codec that encrypts with the ring's active key.
+    #[must_use]
+    pub fn new(ring: KeyRing) -> Self {
+        Self(Some(Arc::new(ring)))
+    }
+
+    /// Whether it encrypts at all.
+    #[must_use]
+    pub fn encrypts(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// What a Temporal client takes: payloads and the texts of failures go through this codec.
+    #[must_use]
+    pub fn data_converter(&self) -> DataConverter {
+        DataConverter::new(
+            PayloadConverter::default(),
+            DefaultFailureConverter::new(self.encrypts()),
+            self.clone(),
+        )
+    }
+
+    /// Encrypts one payload with the active key.
+    ///
+    /// # Errors
+    /// [`CodecError::Seal`] when the system has no randomness.
+    pub fn seal(&self, payload: Payload) -> Result<Payload, CodecError> {
+        let Some((id, cipher)) = self.0.as_deref().and_then(KeyRing::writer) else {
+            return Ok(payload);
+        };
+        let mut nonce = [0u8; NONCE_LEN];
+        SystemRandom::new()
+            .fill(&mut nonce)
+            .map_err(|_| CodecError::Seal)?;
+        let mut sealed = payload.encode_to_vec();
+        cipher
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(id.as_str()),
+                &mut sealed,
+            )
+            .map_err(|_| CodecError::Seal)?;
+        let mut data = nonce.to_vec();
+        data.append(&mut sealed);
+        Ok(Payload {
+            metadata: HashMap::from([
+                (ENCODING.to_owned(), ENCRYPTED.to_vec()),
+                (KEY_ID.to_owned(), id.as_str().as_bytes().to_vec()),
+            ]),
+            data,
+            ..Default::default()
+        })
+    }
+
+    /// Decrypts one payload; one that is not encrypted passes as it is.
+    ///
+    /// # Errors
+    /// [`CodecError::UnknownKey`] and [`CodecError::Open`].
+    pub fn open(&self, payload: Payload) -> Result<Payload, CodecError> {
+        if payload.metadata.get(ENCODING).map(Vec::as_slice) != Some(ENCRYPTED) {
+            return Ok(payload);
+        }
+        let name = payload.metadata.get(KEY_ID).map(Vec::as_slice);
+        let name = String::from_utf8_lossy(name.unwrap_or_default()).into_owned();
+        let id: KeyId = name.parse().map_err(|_| CodecError::Open)?;
+        let cipher = self.0.as_deref().and_then(|ring| ring.reader(&id));
+        let cipher = cipher.ok_or(CodecError::UnknownKey(name))?;
+        let (nonce, sealed) = payload
+            .data
+            .split_first_chunk::<NONCE_LEN>()
+            .ok_or(CodecError::Open)?;
+        let mut sealed = sealed.to_vec();
+        let plain = cipher
+            .open_in_place(
+                Nonce::assume_unique_for_key(*nonce),
+                Aad::from(id.as_str()),
+                &mut sealed,
+            )
+            .map_err(|_| CodecError::Open)?;
+        Payload::decode(&*plain).map_err(|_| CodecError::Open)
+    }
+}
+
+/// Decrypts every payload of a history, and puts the texts of its failures back.
+///
+/// # Errors
+/// [`CodecError::History`] naming the first payload's problem.
+pub async fn open_history(
+    mut history: History,
+    codec: &(dyn PayloadCodec + Send + Sync),
+) -> Result<History, CodecError> {
+    decode_payloads(&mut history, codec, &SerializationContextData::None)
+        .await
+        .map_err(|e| CodecError::History(e.to_string()))?;
+    history.events.iter_mut().for_each(restore_texts);
+    Ok(history)
+}
+
+impl PayloadCodec for Codec {
+    fn encode(
+        &self,
+        _context: &SerializationContextData,
+        payloads: Vec<Payload>,
+    ) -> BoxFuture<'static, Result<Vec<Payload>, PayloadConversionError>> {
+        let sealed: Result<Vec<_>, _> = payloads.into_iter().map(|p| self.seal(p)).collect();
+        futures::future::ready(sealed.map_err(conversion)).boxed()
+    }
+
+    fn decode(
+        &self,
+        _context: &SerializationContextData,
+        payloads: Vec<Payload>,
+    ) -> BoxFuture<'static, Result<Vec<Payload>, PayloadConversionError>> {
+        let opened: Result<Vec<_>, _> = payloads.into_iter().map(|p| self.open(p)).collect();
+        futures::future::ready(opened.map_err(conversion)).boxed()
+    }
+}
+
+/// Puts the texts of an event's failure where they stand when nothing is encrypted.
+fn restore_texts(event: &mut HistoryEvent) {
+    let failure = match &mut event.attributes {
+        Some(Attributes::ActivityTaskFailedEventAttributes(a)) => a.failure.as_mut(),
+        Some(Attributes::ActivityTaskStartedEventAttributes(a)) => a.last_failure.as_mut(),
+        Some(Attributes::ActivityTaskTimedOutEventAttributes(a)) => a.failure.as_mut(),
+        Some(Attributes::WorkflowTaskFailedEventAttributes(a)) => a.failure.as_mut(),
+        Some(Attributes::WorkflowExecutionFailedEventAttributes(a)) => a.failure.as_mut(),
+        Some(Attributes::MarkerRecordedEventAttributes(a)) => a.failure.as_mut(),
+        Some(Attributes::WorkflowExecutionUpdateCompletedEventAttributes(a)) => {
+            match a.outcome.as_mut().and_then(|o| o.value.as_mut()) {
+                Some(outcome::Value::Failure(failure)) => Some(failure),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    let mut next = failure;
+    while let Some(failure) = next {
+        let texts = failure.encoded_attributes.as_ref();
+        if let Some(texts) = texts.and_then(|p| serde_json::from_slice::<Texts>(&p.data).ok()) {
+            failure.message = texts.message;
+            failure.stack_trace = texts.stack_trace;
+        }
+        next = failure.cause.as_deref_mut();
+    }
+}
+
+/// What the SDK encodes of a failure.
+#[derive(serde::Deserialize)]
+struct Texts {
+    message: String,
+    #[serde(default)]
+    stack_trace: String,
+}
+
+fn conversion(error: CodecError) -> PayloadConversionError {
+    PayloadConversionError::EncodingError(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::DataKey;
+    use proptest::prelude::*;
+    use temporalio_common::protos::temporal::api::failure::v1::Failure;
+    use temporalio_common::protos::temporal::api::history::v1::ActivityTaskFailedEventAttributes;
+    use zeroize::Zeroizing;
+
+    fn key(name: &str, byte: u8) -> DataKey {
+        DataKey::new(name.parse().unwrap(), Zeroizing::new([byte; 32]))
+    }
+
+    fn codec(active: DataKey, older: Vec<DataKey>) -> Codec {
+        Codec::new(KeyRing::new(active, older).unwrap())
+    }
+
+    fn payload(data: &[u8]) -> Payload {
+        Payload {
+            metadata: HashMap::from([(ENCODING.to_owned(), b"json/plain".to_vec())]),
+            data: data.to_vec(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn an_older_key_still_opens_what_it_sealed_and_a_retired_one_is_named() {
+        let old = codec(key("k1", 1), vec![]);
+        let sealed = old.seal(payload(b"\"hello\"")).unwrap();
+        let rotated = codec(key("k2", 2), vec![key("k1", 1)]);
+        assert_eq!(rotated.open(sealed.clone()).unwrap(), payload(b"\"hello\""));
+        let resealed = rotated.seal(payload(b"x")).unwrap();
+        assert_eq!(resealed.metadata[KEY_ID], b"k2");
+        let without = codec(key("k2", 2), vec![]);
+        let refused = without.open(sealed).unwrap_err();
+        assert_eq!(refused, CodecError::UnknownKey("k1".to_owned()));
+    }
+
+    #[test]
+    fn another_key_of_the_same_name_opens_nothing() {
+        let sealed = codec(key("k1", 1), vec![]).seal(payload(b"x")).unwrap();
+        let other = codec(key("k1", 2), vec![]);
+        assert_eq!(other.open(sealed), Err(CodecError::Open));
+    }
+
+    #[test]
+    fn the_name_of_the_key_cannot_be_exchanged() {
+        let both = codec(key("k1", 1), vec![key("k2", 1)]);
+        let mut sealed = both.seal(payload(b"x")).unwrap();
+        sealed.metadata.insert(KEY_ID.to_owned(), b"k2".to_vec());
+        assert_eq!(both.open(sealed), Err(CodecError::Open));
+    }
+
+    #[test]
+    fn without_keys_everything_passes_and_nothing_is_opened() {
+        let clear = Codec::default();
+        assert_eq!(clear.seal(payload(b"x")).unwrap(), payload(b"x"));
+        let sealed = codec(key("k1", 1), vec![]).seal(payload(b"x")).unwrap();
+        let refused = clear.open(sealed).unwrap_err();
+        assert_eq!(refused, CodecError::UnknownKey("k1".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_history_is_opened_with_the_texts_of_its_failures() {
+        let codec = codec(key("k1", 1), vec![]);
+        let texts = br#"{"message":"AccessDenied: no","stack_trace":""}"#;
+        let failure = |encoded| Failure {
+            message: "Encoded failure".to_owned(),
+            encoded_attributes: Some(encoded),
+            ..Default::default()
+        };
+        let mut outer = failure(codec.seal(payload(texts)).unwrap());
+        outer.cause = Some(Box::new(failure(codec.seal(payload(texts)).unwrap())));
+        let attributes = ActivityTaskFailedEventAttributes {
+            failure: Some(outer),
+            ..Default::default()
+        };
+        let history = History {
+            events: vec![HistoryEvent {
+                attributes: Some(Attributes::ActivityTaskFailedEventAttributes(attributes)),
+                ..Default::default()
+            }],
+        };
+        let opened = open_history(history, &codec).await.unwrap();
+        let Some(Attributes::ActivityTaskFailedEventAttributes(a)) = &opened.events[0].attributes
+        else {
+            panic!("another event");
+        };
+        let failure = a.failure.as_ref().unwrap();
+        assert_eq!(failure.message, "AccessDenied: no");
+        assert_eq!(failure.cause.as_ref().unwrap().message, "AccessDenied: no");
+    }
+
+    proptest! {
+        #[test]
+        fn every_payload_comes_back_and_never_twice_in_the_same_form(
+            data in proptest::collection::vec(any::<u8>(), 0..300)
+        ) {
+            let codec = codec(key("k1", 1), vec![]);
+            let one = codec.seal(payload(&data)).unwrap();
+            let two = codec.seal(payload(&data)).unwrap();
+            prop_assert_ne!(&one.data, &two.data);
+            prop_assert_eq!(codec.open(one).unwrap(), payload(&data));
+        }
+
+        #[test]
+        fn any_changed_byte_is_noticed(at in any::<prop::sample::Index>(), flip in 1u8..) {
+            let codec = codec(key("k1", 1), vec![]);
+            let mut sealed = codec.seal(payload(b"\"take it back\"")).unwrap();
+            let at = at.index(sealed.data.len());
+            sealed.data[at] ^= flip;
+            prop_assert_eq!(codec.open(sealed), Err(CodecError::Open));
+        }
+
+        #[test]
+        fn a_payload_from_anybody_makes_no_panic(
+            data in proptest::collection::vec(any::<u8>(), 0..40), name in "\\PC{0,8}"
+        ) {
+            let codec = codec(key("k1", 1), vec![]);
+            let metadata = HashMap::from([
+                (ENCODING.to_owned(), ENCRYPTED.to_vec()),
+                (KEY_ID.to_owned(), name.into_bytes()),
+            ]);
+            let alien = Payload { metadata, data, ..Default::default() };
+            prop_assert!(codec.open(alien).is_err());
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What operators lean on: encrypted histories, TLS that is renewed, health and figures.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+mod encryption;
+mod figures;
+mod transport;
