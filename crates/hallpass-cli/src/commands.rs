@@ -9,6 +9,7 @@ mod exec;
 mod extend;
 mod identity;
 mod list;
+mod policy;
 mod request;
 mod show;
 mod timeline;
@@ -51,6 +52,9 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
     if let Command::Completions { shell } = cli.command {
         return completions(shell, Terminal::look(cli.global.output));
     }
+    if let Command::Policy { arguments } = cli.command {
+        return policy::run(cli.global.output, arguments);
+    }
     let cx = Context::new(cli.global)?;
     match cli.command {
         Command::Login { token_stdin } => identity::login(&cx, token_stdin).await,
@@ -81,7 +85,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Admin {
             command: AdminCommand::Sweep { dry_run },
         } => admin::sweep(&cx, dry_run).await,
-        Command::Completions { .. } => Ok(Exit::Ok),
+        Command::Policy { .. } | Command::Completions { .. } => Ok(Exit::Ok),
     }
 }
 

@@ -13,6 +13,7 @@
 //! # Ok(()) }
 //! ```
 
+mod cvc5;
 mod install;
 mod ministack;
 mod probe;
@@ -21,6 +22,7 @@ mod temporal;
 mod tools;
 mod watchdog;
 
+pub use cvc5::Cvc5;
 pub use install::{InstallDir, InstallError};
 pub use ministack::{Ministack, MinistackOptions, ROOT_ACCESS_KEY_ID, ROOT_SECRET_ACCESS_KEY};
 pub use probe::Readiness;

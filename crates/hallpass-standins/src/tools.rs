@@ -139,17 +139,31 @@ fn install(venv: &Path, progress: &dyn Progress) -> Result<(), ToolsError> {
     progress.step("check python3");
     check_python(Path::new("python3"))?;
     progress.step("make the Python environment");
-    succeed(
-        "python3 -m venv",
-        run(
-            Path::new("python3"),
-            [OsStr::new("-m"), OsStr::new("venv"), venv.as_os_str()],
-            "python3 -m venv",
-        )?,
-    )?;
+    make_venv(venv)?;
     progress.step("install temporal and ministack");
-    let requirements = venv.join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS).map_err(|source| ToolsError::Run {
+    pip_install(venv, REQUIREMENTS)?;
+    progress.step("try temporal and ministack");
+    let tools = Tools::under(venv);
+    succeed(
+        "temporal --version",
+        run(&tools.temporal, ["--version"], "temporal --version")?,
+    )?;
+    succeed(
+        "ministack --help",
+        run(&tools.ministack, ["--help"], "ministack --help")?,
+    )
+}
+
+pub(crate) fn make_venv(venv: &Path) -> Result<(), ToolsError> {
+    let arguments = [OsStr::new("-m"), OsStr::new("venv"), venv.as_os_str()];
+    let made = run(Path::new("python3"), arguments, "python3 -m venv")?;
+    succeed("python3 -m venv", made)
+}
+
+/// Installs exactly what `requirements` pins into the environment.
+pub(crate) fn pip_install(venv: &Path, requirements: &str) -> Result<(), ToolsError> {
+    let file = venv.join("requirements.txt");
+    fs::write(&file, requirements).map_err(|source| ToolsError::Run {
         step: "pip install",
         source,
     })?;
@@ -163,24 +177,14 @@ fn install(venv: &Path, progress: &dyn Progress) -> Result<(), ToolsError> {
         "--require-hashes",
         "--requirement",
     ];
-    let arguments = pip.iter().map(OsStr::new).chain([requirements.as_os_str()]);
+    let arguments = pip.iter().map(OsStr::new).chain([file.as_os_str()]);
     succeed(
         "pip install",
         run(&venv.join("bin/python"), arguments, "pip install")?,
-    )?;
-    progress.step("try temporal and ministack");
-    let tools = Tools::under(venv);
-    succeed(
-        "temporal --version",
-        run(&tools.temporal, ["--version"], "temporal --version")?,
-    )?;
-    succeed(
-        "ministack --help",
-        run(&tools.ministack, ["--help"], "ministack --help")?,
     )
 }
 
-fn check_python(python: &Path) -> Result<(), ToolsError> {
+pub(crate) fn check_python(python: &Path) -> Result<(), ToolsError> {
     const ASK: &str = "import sys; print('%d.%d' % sys.version_info[:2])";
     let output = run(python, ["-c", ASK], "python3").map_err(|error| match error {
         ToolsError::Run { source, .. } => ToolsError::PythonMissing(source),
@@ -203,7 +207,7 @@ fn is_supported(version: &str) -> bool {
     matches!((parts.next(), parts.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= (3, 11))
 }
 
-fn run<A: AsRef<OsStr>>(
+pub(crate) fn run<A: AsRef<OsStr>>(
     program: &Path,
     arguments: impl IntoIterator<Item = A>,
     step: &'static str,
@@ -215,7 +219,7 @@ fn run<A: AsRef<OsStr>>(
         .map_err(|source| ToolsError::Run { step, source })
 }
 
-fn succeed(step: &'static str, output: Output) -> Result<(), ToolsError> {
+pub(crate) fn succeed(step: &'static str, output: Output) -> Result<(), ToolsError> {
     if output.status.success() {
         return Ok(());
     }

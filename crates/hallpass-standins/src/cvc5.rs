@@ -1,0 +1,112 @@
+//! The pinned SMT solver: cvc5's Python wheel, with a script that speaks SMT-LIB.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::install::InstallDir;
+use crate::tools::{Progress, ToolsError, check_python, make_venv, pip_install, run, succeed};
+
+const REQUIREMENTS: &str = include_str!("../cvc5-requirements.txt");
+const SCRIPT: &str = include_str!("../cvc5.py");
+
+/// Where the pinned solver is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cvc5 {
+    python: PathBuf,
+    script: PathBuf,
+}
+
+impl Cvc5 {
+    /// Finds the solver under `dir`, installing it first where it is missing, broken or of another
+    /// version. Safe for several processes at once. Blocks.
+    ///
+    /// # Errors
+    /// [`ToolsError`], naming the missing prerequisite or the step that failed.
+    pub fn locate_or_install(dir: &Path, progress: &dyn Progress) -> Result<Self, ToolsError> {
+        let dir = std::path::absolute(dir).map_err(ToolsError::Folder)?;
+        let venv = install_dir(&dir);
+        let found = Self::under(venv.path());
+        venv.ensure(|_| found.works(), |venv| install(venv, progress))?;
+        progress.done();
+        Ok(found)
+    }
+
+    /// The solver under `dir`, if this version of it is there and runs.
+    #[must_use]
+    pub fn locate(dir: &Path) -> Option<Self> {
+        let dir = std::path::absolute(dir).ok()?;
+        let venv = install_dir(&dir);
+        let found = Self::under(venv.path());
+        (venv.is_whole() && found.works()).then_some(found)
+    }
+
+    /// The program and its arguments: a session that gives each answer within `milliseconds`.
+    #[must_use]
+    pub fn command(&self, milliseconds: u32) -> (&Path, [std::ffi::OsString; 2]) {
+        let arguments = [
+            self.script.clone().into_os_string(),
+            milliseconds.to_string().into(),
+        ];
+        (&self.python, arguments)
+    }
+
+    fn under(venv: &Path) -> Self {
+        Self {
+            python: venv.join("bin/python"),
+            script: venv.join("cvc5.py"),
+        }
+    }
+
+    fn works(&self) -> bool {
+        self.script.is_file()
+            && run(&self.python, ["-c", "import cvc5"], "python")
+                .is_ok_and(|output| output.status.success())
+    }
+}
+
+/// The script is a part of what is pinned.
+fn install_dir(dir: &Path) -> InstallDir {
+    InstallDir::new(&dir.join("cvc5"), &format!("{REQUIREMENTS}{SCRIPT}"))
+}
+
+fn install(venv: &Path, progress: &dyn Progress) -> Result<(), ToolsError> {
+    progress.step("check python3");
+    check_python(Path::new("python3"))?;
+    progress.step("make the Python environment");
+    make_venv(venv)?;
+    progress.step("install cvc5");
+    pip_install(venv, REQUIREMENTS)?;
+    let found = Cvc5::under(venv);
+    fs::write(&found.script, SCRIPT).map_err(|source| ToolsError::Run {
+        step: "write cvc5.py",
+        source,
+    })?;
+    progress.step("try cvc5");
+    succeed(
+        "python -c 'import cvc5'",
+        run(
+            &found.python,
+            [OsStr::new("-c"), OsStr::new("import cvc5")],
+            "python",
+        )?,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_solver_is_pinned_by_version_and_hash() {
+        assert!(REQUIREMENTS.contains("cvc5==1.3.1 \\\n"));
+        assert_eq!(REQUIREMENTS.matches("==").count(), 1);
+        assert!(REQUIREMENTS.matches("--hash=sha256:").count() >= 8);
+    }
+
+    #[test]
+    fn what_is_not_installed_is_not_found() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Cvc5::locate(folder.path()), None);
+    }
+}
