@@ -28,6 +28,9 @@ struct Explained {
     #[serde(skip_serializing_if = "Option::is_none")]
     needs: Option<ApprovalTally>,
     given: ApprovalTally,
+    /// What is missing of `needs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<ApprovalTally>,
     activate: Verdict,
     approvers: Vec<Approver>,
     told: Vec<String>,
@@ -103,6 +106,7 @@ fn explain(
         told.into_iter().map(str::to_owned).collect()
     });
     let longest = bundle.longest(&asked.requester, entitlement, now);
+    let needs = bundle.approvals_required(&facts, now);
     Ok(Explained {
         who: args.who.clone(),
         what: entitlement.id.to_string(),
@@ -111,8 +115,9 @@ fn explain(
         digest: bundle.digest().to_string(),
         request: verdict(bundle, &request),
         longest: longest.map(|d| d.to_string()),
-        needs: bundle.approvals_required(&facts, now),
+        needs,
         given: weighed.tally,
+        missing: needs.map(|needs| missing(needs, weighed.tally)),
         activate: verdict(bundle, &bundle.activate(&facts, weighed.tally, now)),
         approvers: pack
             .people
@@ -122,6 +127,18 @@ fn explain(
             .collect(),
         told: told.unwrap_or_default(),
     })
+}
+
+fn missing(needs: ApprovalTally, given: ApprovalTally) -> ApprovalTally {
+    let owner = needs.owner.saturating_sub(given.owner);
+    let security = needs.security.saturating_sub(given.security);
+    // Whoever has given in one capacity may be missing in the other, but it takes somebody else.
+    let distinct = needs.distinct.saturating_sub(given.distinct);
+    ApprovalTally {
+        owner,
+        security,
+        distinct: distinct.max(owner).max(security),
+    }
 }
 
 fn verdict(bundle: &Bundle, answer: &PolicyAnswer) -> Verdict {
@@ -168,6 +185,9 @@ fn words(explained: &Explained, screen: &Screen) -> String {
         None => "needs more approvals than anybody can give\n".to_owned(),
     });
     text.push_str(&format!("given {}\n", outlook::people(explained.given)));
+    if let Some(missing) = explained.missing {
+        text.push_str(&format!("missing {}\n", outlook::people(missing)));
+    }
     text.push_str(&format!("told at once: {}\n", explained.told.join(", ")));
     let row = |a: &Approver| {
         let can = match (&a.why_not, a.approved) {

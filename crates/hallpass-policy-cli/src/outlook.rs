@@ -83,6 +83,7 @@ pub(crate) fn people(tally: ApprovalTally) -> String {
     }
     match tally.distinct {
         0 => "nobody".to_owned(),
+        n if parts.is_empty() => format!("{n} more in any capacity"),
         1 => format!("1 person: {}", parts.join(", ")),
         n => format!("{n} people: {}", parts.join(", ")),
     }

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::api::auth::Door;
 use crate::api::{self, Api};
-use crate::bundle::Bundles;
+use crate::bundle::{Bundles, reload_on_change};
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::requests::Requests;
@@ -52,8 +52,7 @@ impl Role {
 /// Parses everything and opens nothing.
 pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
-    let bundles = Bundles::load(&config.policy.directory)?;
-    config.check_entitlements(&bundles.current())?;
+    let bundles = Bundles::load(&config.policy.directory, config.fit())?;
     let key = keys::load(&config.signing.key_file)?;
     Verifier::new(config.issuers, reqwest::Client::new(), config.tokens)?;
     println!("configuration {} is valid", path.display());
@@ -115,8 +114,7 @@ pub(crate) async fn run(
     stop: impl Future<Output = ()>,
     ready: impl FnOnce(Option<std::net::SocketAddr>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let bundles = Arc::new(Bundles::load(&config.policy.directory)?);
-    config.check_entitlements(&bundles.current())?;
+    let bundles = Arc::new(Bundles::load(&config.policy.directory, config.fit())?);
     let signer = Arc::new(keys::load(&config.signing.key_file)?);
     let trust = trust(&config, &signer);
     let verifier = Verifier::new(config.issuers, http_client()?, config.tokens)?;
@@ -156,7 +154,7 @@ pub(crate) async fn run(
     });
     tracing::info!(?role, ?address, policy = %bundles.current().digest(), "hallpassd is up");
     ready(address)?;
-    let reload = tokio::spawn(reload_on_hangup(bundles, config.policy.directory));
+    let reload = tokio::spawn(reload_on_change(bundles));
     let outcome = tokio::select! {
         () = stop => Ok(()),
         () = broken(&workers) => Err(anyhow::anyhow!("a worker broke off; see the log")),
@@ -248,22 +246,6 @@ async fn broken(workers: &[Running]) {
         every.tick().await;
         if workers.iter().any(Running::has_ended) {
             return;
-        }
-    }
-}
-
-/// SIGHUP reads the policy folder again; a bundle that does not validate changes nothing.
-async fn reload_on_hangup(bundles: Arc<Bundles>, directory: PathBuf) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        return;
-    };
-    while hangup.recv().await.is_some() {
-        match bundles.reload(&directory) {
-            Ok(bundle) => tracing::info!(policy = %bundle.digest(), "policy was reloaded"),
-            Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "policy was not reloaded; the old one stays in force"
-            ),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The pinned SMT solver: cvc5's Python wheel, with a script that speaks SMT-LIB.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,8 @@ use crate::install::InstallDir;
 use crate::tools::{Progress, ToolsError, check_python, make_venv, pip_install, run, succeed};
 
 const REQUIREMENTS: &str = include_str!("../cvc5-requirements.txt");
-const SCRIPT: &str = include_str!("../cvc5.py");
+const TRY: &str = "python smtlib.py";
+const SCRIPT: &str = include_str!("../smtlib.py");
 
 /// Where the pinned solver is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +44,7 @@ impl Cvc5 {
 
     /// The program and its arguments: a session that gives each answer within `milliseconds`.
     #[must_use]
-    pub fn command(&self, milliseconds: u32) -> (&Path, [std::ffi::OsString; 2]) {
+    pub fn command(&self, milliseconds: u32) -> (&Path, [OsString; 2]) {
         let arguments = [
             self.script.clone().into_os_string(),
             milliseconds.to_string().into(),
@@ -54,14 +55,18 @@ impl Cvc5 {
     fn under(venv: &Path) -> Self {
         Self {
             python: venv.join("bin/python"),
-            script: venv.join("cvc5.py"),
+            script: venv.join("smtlib.py"),
         }
     }
 
     fn works(&self) -> bool {
-        self.script.is_file()
-            && run(&self.python, ["-c", "import cvc5"], "python")
-                .is_ok_and(|output| output.status.success())
+        self.script.is_file() && self.try_out().is_ok_and(|output| output.status.success())
+    }
+
+    /// With nothing on its standard input a session begins and ends.
+    fn try_out(&self) -> Result<std::process::Output, ToolsError> {
+        let (python, arguments) = self.command(1000);
+        run(python, arguments, TRY)
     }
 }
 
@@ -79,18 +84,11 @@ fn install(venv: &Path, progress: &dyn Progress) -> Result<(), ToolsError> {
     pip_install(venv, REQUIREMENTS)?;
     let found = Cvc5::under(venv);
     fs::write(&found.script, SCRIPT).map_err(|source| ToolsError::Run {
-        step: "write cvc5.py",
+        step: "write smtlib.py",
         source,
     })?;
     progress.step("try cvc5");
-    succeed(
-        "python -c 'import cvc5'",
-        run(
-            &found.python,
-            [OsStr::new("-c"), OsStr::new("import cvc5")],
-            "python",
-        )?,
-    )
+    succeed(TRY, found.try_out()?)
 }
 
 #[cfg(test)]
