@@ -10,6 +10,7 @@ mod forgery;
 mod idempotency;
 mod lifecycle;
 mod listing;
+mod policy_reload;
 mod replay;
 mod secrets;
 mod sweep;

@@ -97,3 +97,43 @@ fn key(policy: &Policy) -> Option<EntityUid> {
         PrincipalConstraint::Any | PrincipalConstraint::Is(_) => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr as _;
+
+    use super::*;
+
+    fn uid(text: &str) -> EntityUid {
+        EntityUid::from_str(text).unwrap()
+    }
+
+    /// Rows for groups and entitlements, beside a guard rail without either.
+    fn rows(n: usize) -> Slices {
+        let row = |i: usize| {
+            format!(
+                "permit (principal in Hallpass::Group::\"g{}\", \
+                 action == Hallpass::Action::\"request\", \
+                 resource == Hallpass::Entitlement::\"e{i}\");\n",
+                i % 7
+            )
+        };
+        let rail = "forbid (principal, action, resource) when { principal.kind == \"agent\" };";
+        let text = (0..n).map(row).collect::<String>() + rail;
+        let (schema, _) = Schema::from_cedarschema_str(crate::SCHEMA).unwrap();
+        Slices::new(&schema, &PolicySet::from_str(&text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_question_meets_as_few_policies_among_many_as_among_few() {
+        for n in [10, 1000] {
+            let slice = rows(n).of(
+                &uid("Hallpass::Action::\"request\""),
+                &uid("Hallpass::User::\"somebody\""),
+                &uid("Hallpass::Entitlement::\"e3\""),
+                &Entities::empty(),
+            );
+            assert_eq!(slice.policies().count(), 2, "{n}");
+        }
+    }
+}

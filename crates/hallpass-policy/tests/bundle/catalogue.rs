@@ -1,6 +1,7 @@
 //! Parameters, lints, stages and duties.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use hallpass_policy::{Bundle, FillError, Finding, Level};
@@ -70,6 +71,9 @@ fn permissions(access: &AccessMode) -> Value {
         AccessMode::Assume { .. } => panic!("a created role"),
     }
 }
+
+static WITH_PARAMETERS: LazyLock<Bundle> =
+    LazyLock::new(|| Bundle::parse(&catalogue(DOCUMENT, PARAMETERS)).unwrap());
 
 fn id() -> EntitlementId {
     EntitlementId::parse("one").unwrap()
@@ -171,7 +175,10 @@ fn placeholders_that_do_not_fit_are_problems() {
     }
     let bad_default = PARAMETERS.replace("default = \"beta\"", "default = \"*\"");
     let found = problems(&catalogue(DOCUMENT, &bad_default));
-    assert!(found[0].what.contains("default must be"), "{found:#?}");
+    assert!(
+        found.iter().any(|p| p.what.contains("default must be")),
+        "{found:#?}"
+    );
 }
 
 proptest! {
@@ -183,9 +190,8 @@ proptest! {
         prefix in "[ -~]{0,20}",
         stage in "\\PC{0,8}",
     ) {
-        let bundle = Bundle::parse(&catalogue(DOCUMENT, PARAMETERS)).unwrap();
         let given = values(&[("prefix", &prefix), ("stage", &stage)]);
-        if let Ok(filled) = bundle.fill(&id(), &given) {
+        if let Ok(filled) = WITH_PARAMETERS.fill(&id(), &given) {
             let document = permissions(&filled.access);
             let template: Value = serde_json::from_str(DOCUMENT).unwrap();
             for (is, was) in [(0, 0), (1, 1)].map(|(a, b)| {
