@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hallpass_policy::{Bundle, BundleError};
+use hallpass_types::Sha256Digest;
 
 use crate::config::{ConfigError, Fit};
 
@@ -43,15 +44,19 @@ pub(crate) enum LoadError {
 pub(crate) struct Bundles {
     directory: PathBuf,
     fit: Fit,
+    /// What the folder held at the start.
+    first: Sha256Digest,
     current: RwLock<Arc<Bundle>>,
 }
 
 impl Bundles {
     pub(crate) fn load(directory: &Path, fit: Fit) -> Result<Self, LoadError> {
-        let bundle = parse(directory, &fit, &read(directory)?)?;
+        let files = read(directory)?;
+        let bundle = parse(directory, &fit, &files)?;
         Ok(Self {
             directory: directory.to_owned(),
             fit,
+            first: watch::fingerprint(&files),
             current: RwLock::new(Arc::new(bundle)),
         })
     }

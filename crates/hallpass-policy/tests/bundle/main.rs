@@ -9,6 +9,8 @@ mod properties;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod sample_pack;
 #[cfg(test)]
 mod slices;

@@ -52,10 +52,7 @@ pub(crate) async fn reload_on_change(bundles: Arc<Bundles>) {
     let mut hangup = signal(SignalKind::hangup()).ok();
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut watch = Watch::new(Sha256Digest::of(&[]));
-    if let Ok(files) = look(&bundles).await {
-        watch.tried = fingerprint(&files);
-    }
+    let mut watch = Watch::new(bundles.first.clone());
     loop {
         let ordered = tokio::select! {
             () = hung_up(&mut hangup) => true,
@@ -113,7 +110,7 @@ fn told(put: &Result<Arc<Bundle>, LoadError>) {
     }
 }
 
-fn fingerprint(files: &Files) -> Sha256Digest {
+pub(super) fn fingerprint(files: &Files) -> Sha256Digest {
     let mut all = Vec::new();
     for (name, bytes) in files {
         for part in [name.as_bytes(), bytes] {
