@@ -18,7 +18,8 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 hallpass
-COPY --from=build /src/target/release/hallpassd /src/target/release/hallpass /src/target/release/hallpass-policy /usr/local/bin/
+COPY --from=build /src/target/release/hallpassd /src/target/release/hallpass \
+    /src/target/release/hallpass-audit /src/target/release/hallpass-policy /usr/local/bin/
 USER hallpass
 EXPOSE 8443
 CMD ["hallpassd", "--help"]

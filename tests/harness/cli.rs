@@ -68,21 +68,28 @@ impl Cli {
         self.home.path()
     }
 
+    /// Another program in the same home, with the same variables.
+    pub fn other(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("XDG_CONFIG_HOME", self.home.path().join("config"))
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .kill_on_drop(true);
+        command
+    }
+
     /// Starts it.
     ///
     /// # Panics
     /// When it does not start.
     pub fn start(&self, arguments: &[&str]) -> Child {
-        Command::new(binary("hallpass"))
+        self.other(binary("hallpass"))
             .args(arguments)
-            .env_clear()
-            .env("HOME", self.home.path())
-            .env("XDG_CONFIG_HOME", self.home.path().join("config"))
-            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()
             .expect("hallpass starts")
     }

@@ -109,9 +109,22 @@ impl Clients {
     /// # Errors
     /// The service's answer.
     pub async fn decide(&self, name: &str, verdict: Verdict) -> Result<AccessRequest, Status> {
+        self.decide_with(name, verdict, &uuid()).await
+    }
+
+    /// As [`Clients::decide`], with an idempotency key.
+    ///
+    /// # Errors
+    /// The service's answer.
+    pub async fn decide_with(
+        &self,
+        name: &str,
+        verdict: Verdict,
+        key: &str,
+    ) -> Result<AccessRequest, Status> {
         let request = DecideAccessRequestRequest {
             name: name.to_owned(),
-            request_id: uuid(),
+            request_id: key.to_owned(),
             verdict: verdict.into(),
             reason: "looked at it".to_owned(),
         };
@@ -128,9 +141,17 @@ impl Clients {
     /// # Errors
     /// The service's answer.
     pub async fn revoke(&self, name: &str) -> Result<AccessRequest, Status> {
+        self.revoke_with(name, &uuid()).await
+    }
+
+    /// As [`Clients::revoke`], with an idempotency key.
+    ///
+    /// # Errors
+    /// The service's answer.
+    pub async fn revoke_with(&self, name: &str, key: &str) -> Result<AccessRequest, Status> {
         let request = RevokeAccessRequestRequest {
             name: name.to_owned(),
-            request_id: uuid(),
+            request_id: key.to_owned(),
             reason: "enough".to_owned(),
         };
         Ok(self
@@ -146,9 +167,17 @@ impl Clients {
     /// # Errors
     /// The service's answer.
     pub async fn withdraw(&self, name: &str) -> Result<AccessRequest, Status> {
+        self.withdraw_with(name, &uuid()).await
+    }
+
+    /// As [`Clients::withdraw`], with an idempotency key.
+    ///
+    /// # Errors
+    /// The service's answer.
+    pub async fn withdraw_with(&self, name: &str, key: &str) -> Result<AccessRequest, Status> {
         let request = WithdrawAccessRequestRequest {
             name: name.to_owned(),
-            request_id: uuid(),
+            request_id: key.to_owned(),
             reason: "not needed".to_owned(),
         };
         Ok(self
@@ -164,9 +193,17 @@ impl Clients {
     /// # Errors
     /// The service's answer.
     pub async fn give_back(&self, name: &str) -> Result<AccessRequest, Status> {
+        self.give_back_with(name, &uuid()).await
+    }
+
+    /// As [`Clients::give_back`], with an idempotency key.
+    ///
+    /// # Errors
+    /// The service's answer.
+    pub async fn give_back_with(&self, name: &str, key: &str) -> Result<AccessRequest, Status> {
         let request = ReturnAccessRequestRequest {
             name: name.to_owned(),
-            request_id: uuid(),
+            request_id: key.to_owned(),
             reason: "done".to_owned(),
         };
         Ok(self
@@ -182,9 +219,22 @@ impl Clients {
     /// # Errors
     /// The service's answer.
     pub async fn extend(&self, name: &str, by_secs: i64) -> Result<AccessRequest, Status> {
+        self.extend_with(name, by_secs, &uuid()).await
+    }
+
+    /// As [`Clients::extend`], with an idempotency key.
+    ///
+    /// # Errors
+    /// The service's answer.
+    pub async fn extend_with(
+        &self,
+        name: &str,
+        by_secs: i64,
+        key: &str,
+    ) -> Result<AccessRequest, Status> {
         let request = ExtendAccessRequestRequest {
             name: name.to_owned(),
-            request_id: uuid(),
+            request_id: key.to_owned(),
             extend_by: Some(seconds(by_secs)),
             reason: "it takes longer".to_owned(),
         };
@@ -270,10 +320,25 @@ pub struct Session {
 /// # Panics
 /// When the sealed bytes do not open.
 pub async fn issue(clients: &Clients, name: &str) -> Result<Session, Status> {
-    let key = RecipientKey::generate();
+    issue_with(clients, name, &uuid(), &RecipientKey::generate()).await
+}
+
+/// As [`issue`], with an idempotency key and for a recipient that may have been named before.
+///
+/// # Errors
+/// The service's answer.
+///
+/// # Panics
+/// When the sealed bytes do not open.
+pub async fn issue_with(
+    clients: &Clients,
+    name: &str,
+    request_id: &str,
+    key: &RecipientKey,
+) -> Result<Session, Status> {
     let request = IssueCredentialsRequest {
         name: name.to_owned(),
-        request_id: uuid(),
+        request_id: request_id.to_owned(),
         recipient_public_key: key.public_key().as_bytes().to_vec(),
     };
     let sealed = clients
@@ -283,7 +348,7 @@ pub async fn issue(clients: &Clients, name: &str) -> Result<Session, Status> {
         .await?
         .into_inner();
     let secret = hallpass_seal::open(
-        &key,
+        key,
         &sealed.suite,
         &sealed.encapsulated_key,
         &sealed.ciphertext,

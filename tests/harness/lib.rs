@@ -12,7 +12,6 @@ mod aws;
 mod cli;
 mod client;
 mod engine;
-mod gate;
 mod private;
 mod shared;
 
@@ -21,7 +20,9 @@ use std::time::Duration;
 
 pub use aws::{Aws, Reading};
 pub use cli::{Cli, Ran, finish};
-pub use client::{Clients, Session, issue, reason_of, request_of, seconds, violated_fields};
+pub use client::{
+    Clients, Session, issue, issue_with, reason_of, request_of, seconds, violated_fields,
+};
 pub use engine::{Engine, activities, message, messages, run_of, workflow_of};
 pub use private::{Private, Service};
 pub use shared::{Shared, WORLD_VARIABLE};
@@ -44,7 +45,13 @@ pub fn binary(name: &str) -> PathBuf {
         .parent()
         .and_then(|deps| deps.parent())
         .expect("target/debug/deps");
-    let path = dir.join(name);
+    // A program of the workspace lies beside the binaries, a test one folder deeper.
+    let beside = exe.with_file_name(name);
+    let path = if beside.is_file() {
+        beside
+    } else {
+        dir.join(name)
+    };
     assert!(
         path.is_file(),
         "{} is not built; run `cargo build --workspace`",

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use hallpass_aws::sandbox;
+use hallpass_faults::FaultProxy;
 use hallpass_identity::{DevIssuer, DevPerson};
 use hallpass_standins::{
     Ministack, MinistackOptions, SearchAttributeType, TemporalOptions, TemporalServer, Tools,
 };
+use hallpass_types::{AccessRequestId, PrincipalId, RequestId};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Deserialize;
@@ -15,7 +17,6 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
-use crate::gate::Gate;
 use crate::{Aws, Clients, Engine, PATIENCE, binary, until};
 
 const REGION: &str = "us-east-1";
@@ -30,7 +31,8 @@ pub struct Private {
     pub temporal: TemporalServer,
     /// The emulator.
     pub ministack: Ministack,
-    gate: Gate,
+    /// Between the service and the emulator: breaks what a test says, and counts calls.
+    pub faults: FaultProxy,
     cli: PathBuf,
     config: PathBuf,
     server: String,
@@ -95,7 +97,8 @@ impl Private {
         );
         let (temporal, ministack) = (temporal.expect("Temporal"), ministack.expect("ministack"));
         let endpoint: url::Url = ministack.endpoint().parse().expect("a URL");
-        let gate = Gate::start(endpoint.socket_addrs(|| None).expect("an address")[0]).await;
+        let upstream = endpoint.socket_addrs(|| None).expect("an address")[0];
+        let faults = FaultProxy::start(upstream).await.expect("a port");
         let seeded = sandbox::seed(&endpoint, REGION)
             .await
             .expect("the sandbox is seeded");
@@ -105,7 +108,7 @@ impl Private {
             issuer,
             temporal,
             ministack,
-            gate,
+            faults,
             cli: tools.temporal,
             config: dir.path().join("hallpassd.toml"),
             server: format!("http://127.0.0.1:{port}"),
@@ -173,8 +176,10 @@ impl Private {
         );
         set("temporal", "namespace", NAMESPACE.into());
         set("policy", "directory", pack.display().to_string().into());
+        let archive = self.policy_archive().display().to_string();
+        set("policy", "archive", archive.into());
         set("signing", "key_file", key.display().to_string().into());
-        set("aws", "endpoint_url", self.gate.endpoint().into());
+        set("aws", "endpoint_url", self.faults.endpoint().into());
         set("aws", "region", REGION.into());
         let mut env = toml::Table::new();
         env.insert("env".into(), SECRET.into());
@@ -261,6 +266,11 @@ impl Private {
         &self.service_secret
     }
 
+    /// The folder that keeps every policy bundle that was in force.
+    pub fn policy_archive(&self) -> PathBuf {
+        self.dir.path().join("policy-archive")
+    }
+
     /// The file with the service's signing key.
     pub fn signing_key_file(&self) -> PathBuf {
         self.dir.path().join("signing.key")
@@ -268,7 +278,19 @@ impl Private {
 
     /// Cuts the service off from AWS, or lets it back. Onlookers still reach AWS.
     pub fn aws_answers_the_service(&self, answers: bool) {
-        self.gate.set(answers);
+        self.faults.set_away(!answers);
+    }
+
+    /// The access request that somebody of the sample pack makes with this idempotency key.
+    ///
+    /// # Panics
+    /// When there is nobody of that name.
+    pub fn request_id(&self, name: &str, key: &str) -> AccessRequestId {
+        // In the sample pack, subjects are called as people are.
+        let issuer = self.issuer.issuer_config().issuer;
+        let requester = PrincipalId::new(&issuer, name).expect("a principal");
+        let key = RequestId::parse(key).expect("a key");
+        AccessRequestId::derive(&requester, &key)
     }
 
     /// The emulator, as an onlooker sees it.
@@ -300,11 +322,11 @@ impl Private {
     }
 }
 
-fn sample_pack() -> PathBuf {
+pub(crate) fn sample_pack() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/getting-started")
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
     for entry in std::fs::read_dir(from).expect("the pack") {
         let entry = entry.expect("the pack");

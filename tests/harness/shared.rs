@@ -8,6 +8,7 @@ use hallpass_standins::{Process, Program, Readiness, TOOLS_DIR_VARIABLE, Tools};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
+use crate::private::{copy_folder, sample_pack};
 use crate::{Aws, Clients, PATIENCE, binary, until};
 
 /// Names a ready file of a service that runs already, so that test processes share it.
@@ -48,20 +49,35 @@ impl Shared {
                     None => {
                         let dir = tempfile::tempdir().expect("a folder").keep();
                         let path = dir.join("ready.json");
-                        let process = start(&dir, &path).await;
+                        let process = start(&dir, &path, None).await;
                         (path, Some(process))
                     }
                 };
-                let ready = until("the shared service", || async {
-                    serde_json::from_slice(&std::fs::read(&path).ok()?).ok()
-                })
-                .await;
                 Shared {
-                    ready,
+                    ready: read(&path).await,
                     _process: process,
                 }
             })
             .await
+    }
+
+    /// A service of the test's own, with a copy of the sample pack that `edit` may change first: for
+    /// tests that must be alone with the people in it. It ends when dropped.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn own(edit: impl FnOnce(&Path)) -> Shared {
+        crate::init();
+        let dir = tempfile::tempdir().expect("a folder").keep();
+        let pack = dir.join("pack");
+        copy_folder(&sample_pack(), &pack);
+        edit(&pack);
+        let path = dir.join("ready.json");
+        let process = start(&dir, &path, Some(&pack)).await;
+        Shared {
+            ready: read(&path).await,
+            _process: Some(process),
+        }
     }
 
     /// The gRPC address.
@@ -120,13 +136,23 @@ impl Shared {
     }
 }
 
-async fn start(dir: &Path, ready: &Path) -> Process {
+async fn read(path: &Path) -> Ready {
+    until("the shared service", || async {
+        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    })
+    .await
+}
+
+async fn start(dir: &Path, ready: &Path, pack: Option<&Path>) -> Process {
     let port = hallpass_standins::free_port().expect("a port");
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut arguments = ["dev", "--listen", &address.to_string(), "--ready-file"]
         .map(OsString::from)
         .to_vec();
     arguments.push(ready.into());
+    if let Some(pack) = pack {
+        arguments.extend(["--pack".into(), pack.into()]);
+    }
     let tools = Tools::default_dir().expect("a tools folder");
     let program = Program {
         name: "hallpassd",

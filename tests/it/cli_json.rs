@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::cli::golden;
 
-/// What the child of `exec` prints is its own, and completions are a shell's.
-const NOT_JSON: [&str; 3] = ["exec", "completions", "help"];
+/// What the child of `exec` prints is its own, completions are a shell's, and pages are `man`'s.
+const NOT_JSON: [&str; 4] = ["exec", "completions", "man", "help"];
 
 /// Runs one command for JSON, and notes that it was.
 async fn json(cli: &Cli, seen: &mut BTreeSet<String>, arguments: &[&str]) -> Ran {
@@ -60,7 +60,15 @@ async fn every_command_prints_one_object() {
     let what = json(&alice, seen, &["entitlements"]).await.json();
     kept("entitlements.json", &what);
 
-    let ask = ["request", "prod-reports", "--for", "5m", "-m", "look"];
+    let ask = [
+        "request",
+        "prod-reports",
+        "--new",
+        "--for",
+        "5m",
+        "-m",
+        "look",
+    ];
     let dry = json(&alice, seen, &[&ask[..], &["--dry-run"]].concat()).await;
     assert_eq!(dry.json()["plan"], "WILL_ASK");
     let asked = json(&alice, seen, &ask).await.json();
@@ -96,6 +104,26 @@ async fn every_command_prints_one_object() {
 
     let shown = json(&alice, seen, &["show", &id]).await.json();
     assert_eq!(shown["issuedCredentials"].as_array().unwrap().len(), 2);
+    let checked = json(&alice, seen, &["check", &id]).await.json();
+    assert_eq!(checked["name"], asked["name"]);
+    let left = json(&alice, seen, &["time", &id]).await.json();
+    assert_eq!(left["endTime"], shown["endTime"]);
+    kept(
+        "time.json",
+        &serde_json::json!(left.as_object().unwrap().keys().collect::<Vec<_>>()),
+    );
+    let given = json(&alice, seen, &["credential-process", &id])
+        .await
+        .json();
+    assert_eq!(given["Version"], 1);
+    let configured = json(&alice, seen, &["configure", "sandbox-reports"])
+        .await
+        .json();
+    kept("configure.json", &configured["profiles"]);
+    let nowhere = "http://127.0.0.1:1/federation";
+    let console = ["console", &id, "--signin-endpoint", nowhere];
+    let console = json(&alice, seen, &console).await;
+    assert_eq!(console.json_error()["code"], "CLIENT_ERROR");
     let more = ["extend", &id, "--by", "5m", "-m", "more"];
     let extended = json(&alice, seen, &more).await.json();
     assert!(extended["endTime"].as_str() > shown["endTime"].as_str());
@@ -117,7 +145,15 @@ async fn every_command_prints_one_object() {
     let withdrawn = id_of(&json(&alice, seen, &ask).await.json());
     let withdrawn = json(&alice, seen, &["withdraw", &withdrawn]).await.json();
     assert_eq!(withdrawn["state"], "STATE_WITHDRAWN");
-    let own = ["request", "sandbox-reports", "--for", "5m", "-m", "look"];
+    let own = [
+        "request",
+        "sandbox-reports",
+        "--new",
+        "--for",
+        "5m",
+        "-m",
+        "look",
+    ];
     let own = id_of(&json(&alice, seen, &own).await.json());
     let returned = last_line(&json(&alice, seen, &["return", &own, "-m", "done"]).await);
     assert_eq!(returned["endCause"], "END_CAUSE_RETURNED");
@@ -149,11 +185,20 @@ async fn every_command_reports_its_error_as_one_object() {
     let stranger = Cli::stranger(world);
     let unknown = "ar-0123456789abcdefghjkmnpqrs";
     let alice = Cli::of(world, "alice");
-    let seen = &mut BTreeSet::from(["logout".to_owned()]);
+    // These two have nothing that could fail without a server.
+    let seen = &mut BTreeSet::from(["logout", "time"].map(str::to_owned));
     for command in [
         &["whoami"][..],
         &["entitlements"],
-        &["request", "prod-reports", "--for", "5m", "-m", "look"],
+        &[
+            "request",
+            "prod-reports",
+            "--new",
+            "--for",
+            "5m",
+            "-m",
+            "look",
+        ],
         &["ls"],
         &["queue"],
         &["show", unknown],
@@ -162,6 +207,10 @@ async fn every_command_reports_its_error_as_one_object() {
         &["deny", unknown, "-m", "no"],
         &["creds", unknown],
         &["env", unknown, "--shell", "bash"],
+        &["check", unknown],
+        &["credential-process", unknown],
+        &["configure", "sandbox-reports"],
+        &["console", unknown],
         &["exec", unknown, "--", "true"],
         &["extend", unknown, "--by", "5m", "-m", "more"],
         &["withdraw", unknown],
@@ -192,7 +241,7 @@ async fn every_command_reports_its_error_as_one_object() {
     let login = json(&stranger, seen, &["login"]).await;
     assert_eq!(login.code, 64, "{login:?}");
     kept("login_error.json", &login.json_error());
-    seen.extend(["completions", "help"].map(str::to_owned));
+    seen.extend(["completions", "man", "help"].map(str::to_owned));
     assert_eq!(*seen, commands(&alice).await);
 }
 
@@ -200,9 +249,25 @@ async fn every_command_reports_its_error_as_one_object() {
 async fn a_refusal_keeps_its_details_for_programs() {
     let world = Shared::get().await;
     let alice = Cli::of(world, "alice").with("HALLPASS_OUTPUT", "json");
-    let long = ["request", "prod-reports", "--for", "5h", "-m", "look"];
+    let long = [
+        "request",
+        "prod-reports",
+        "--new",
+        "--for",
+        "5h",
+        "-m",
+        "look",
+    ];
     kept("too_long.json", &alice.run(&long).await.json_error());
-    let ask = ["request", "prod-reports", "--for", "5m", "-m", "look"];
+    let ask = [
+        "request",
+        "prod-reports",
+        "--new",
+        "--for",
+        "5m",
+        "-m",
+        "look",
+    ];
     let id = id_of(&alice.run(&ask).await.json());
     let own = alice.run(&["approve", &id]).await;
     assert_eq!(own.code, 2);

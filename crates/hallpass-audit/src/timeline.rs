@@ -19,7 +19,7 @@ use words::{
 };
 
 /// One step.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Entry {
     /// When Temporal recorded it.
     pub time: Timestamp,
@@ -35,18 +35,26 @@ pub struct Entry {
     pub details: BTreeMap<String, String>,
 }
 
-/// Digest of a history: SHA-256 over its JSON with sorted keys, one event a line. Protobuf bytes
-/// would not do: maps have no order there.
+/// A history's text: its JSON with sorted keys, one event a line. Protobuf bytes would not do: maps
+/// have no order there.
 ///
 /// # Errors
 /// The JSON error, which cannot come up for histories but is not hidden.
-pub fn digest(history: &History) -> Result<Sha256Digest, serde_json::Error> {
+pub fn canonical(history: &History) -> Result<String, serde_json::Error> {
     let mut text = String::new();
     for event in &history.events {
         text.push_str(&sorted(serde_json::to_value(event)?).to_string());
         text.push('\n');
     }
-    Ok(Sha256Digest::of(text.as_bytes()))
+    Ok(text)
+}
+
+/// Digest of a history: SHA-256 over its [`canonical`] text.
+///
+/// # Errors
+/// As [`canonical`].
+pub fn digest(history: &History) -> Result<Sha256Digest, serde_json::Error> {
+    Ok(Sha256Digest::of(canonical(history)?.as_bytes()))
 }
 
 /// The same value with the keys of every object in order.

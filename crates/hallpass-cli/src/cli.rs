@@ -1,11 +1,20 @@
 //! The command line: what can be said, and the help that teaches it.
 
-use std::path::PathBuf;
+pub(crate) mod audit;
+mod credentials;
+mod requests;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
-use hallpass_types::{AccessRequestId, EntitlementId, GrantDuration, RequestId};
+use std::path::PathBuf;
 use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use hallpass_types::{AccessRequestId, EntitlementId, GrantDuration};
+
+pub(crate) use credentials::{
+    ConfigureArgs, ConsoleArgs, CredsFormat, EnvShell, ExecArgs, ProcessArgs,
+};
+pub(crate) use requests::{LsArgs, ProofWait, RequestArgs, StateName};
 
 use crate::{durations, exit};
 
@@ -48,34 +57,62 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// Options of every command.
+/// Options of every command. The environment fills them in later: clap would show what comes from
+/// there in every usage line.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connection and output")]
 pub(crate) struct Global {
-    /// URL of hallpass [default: http://127.0.0.1:8443]
-    #[arg(long, global = true, env = "HALLPASS_SERVER", value_name = "URL")]
+    /// URL of hallpass [env: HALLPASS_SERVER] [default: http://127.0.0.1:8443]
+    #[arg(long, global = true, value_name = "URL")]
     pub(crate) server: Option<String>,
     /// PEM file of the authority that signed the server's certificate, instead of the system's
-    #[arg(long, global = true, env = "HALLPASS_CA", value_name = "FILE")]
+    /// [env: HALLPASS_CA]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
     /// Send the token over plain http to another machine
     #[arg(long, global = true)]
     pub(crate) plaintext: bool,
-    /// Development login: act as NAME with a token minted on the spot
-    #[arg(long = "as", global = true, env = "HALLPASS_AS", value_name = "NAME")]
+    /// Development login: act as NAME with a token minted on the spot [env: HALLPASS_AS]
+    #[arg(long = "as", global = true, value_name = "NAME")]
     pub(crate) act_as: Option<String>,
-    /// URL of the development issuer, on loopback
-    #[arg(long, global = true, env = "HALLPASS_DEV_ISSUER", value_name = "URL")]
+    /// URL of the development issuer, on loopback [env: HALLPASS_DEV_ISSUER]
+    #[arg(long, global = true, value_name = "URL")]
     pub(crate) dev_issuer: Option<String>,
-    /// How to print
-    #[arg(
-        long,
-        short = 'o',
-        global = true,
-        env = "HALLPASS_OUTPUT",
-        default_value = "human"
-    )]
-    pub(crate) output: Output,
+    /// How to print [env: HALLPASS_OUTPUT] [default: human]
+    #[arg(long, short = 'o', global = true)]
+    pub(crate) output: Option<Output>,
+}
+
+impl Global {
+    /// Takes from the environment what the command line leaves out.
+    ///
+    /// # Errors
+    /// In words, when `HALLPASS_OUTPUT` names no form.
+    pub(crate) fn with_environment(
+        mut self,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, String> {
+        self.server = self.server.or_else(|| variable("HALLPASS_SERVER"));
+        self.ca = (self.ca).or_else(|| {
+            let path = variable("HALLPASS_CA").filter(|path| !path.is_empty());
+            path.map(PathBuf::from)
+        });
+        self.act_as = self.act_as.or_else(|| variable("HALLPASS_AS"));
+        self.dev_issuer = self.dev_issuer.or_else(|| variable("HALLPASS_DEV_ISSUER"));
+        if self.output.is_none()
+            && let Some(word) = variable("HALLPASS_OUTPUT").filter(|word| !word.is_empty())
+        {
+            let known = Output::from_str(&word, false);
+            let wrong = |_| format!("HALLPASS_OUTPUT is {word:?}, but must be human or json");
+            self.output = Some(known.map_err(wrong)?);
+        }
+        Ok(self)
+    }
+
+    /// How to print.
+    pub(crate) fn output(&self) -> Output {
+        self.output.unwrap_or(Output::Human)
+    }
 }
 
 /// For whom to print.
@@ -146,30 +183,40 @@ pub(crate) enum Command {
         #[arg(short = 'm', long, value_name = "TEXT")]
         reason: String,
     },
-    /// Print credentials; fits `credential_process` in ~/.aws/config
+    /// Whether access is active, by exit code; prints the request's id
+    Check {
+        /// Which request: `ar-…`, or the name of an entitlement
+        target: Target,
+    },
+    /// How long active access still lasts, from what this machine knows; for a shell prompt
+    Time {
+        /// Which request: `ar-…`, or the name of an entitlement [default: all that is active]
+        target: Option<Target>,
+    },
+    /// Print credentials once; fits `credential_process`, without a cache
     Creds {
-        /// Which request: `ar-…`
-        id: Id,
+        /// Which request: `ar-…`, or an entitlement that is active
+        target: Target,
         /// How to print them [default: process; json with --output json]
         #[arg(long)]
         format: Option<CredsFormat>,
     },
-    /// Print shell commands that set the credentials: eval "$(hallpass env ID)"
+    /// Print shell commands that set the credentials: eval "$(hallpass env TARGET)"
     Env {
-        /// Which request: `ar-…`
-        id: Id,
+        /// Which request: `ar-…`, or an entitlement that is active
+        target: Target,
         /// For which shell [default: bash]
         #[arg(long)]
         shell: Option<EnvShell>,
     },
     /// Run a command with the credentials in its environment, and nowhere else
-    Exec {
-        /// Which request: `ar-…`
-        id: Id,
-        /// The command and its arguments
-        #[arg(last = true, required = true, value_name = "COMMAND")]
-        command: Vec<std::ffi::OsString>,
-    },
+    Exec(ExecArgs),
+    /// Credentials for AWS tools, renewed while access lasts: for `credential_process`
+    CredentialProcess(ProcessArgs),
+    /// Write AWS profiles that use `credential-process`; touches nothing else in the file
+    Configure(ConfigureArgs),
+    /// Sign in to the AWS console with the access
+    Console(ConsoleArgs),
     /// Move the end of active access to later; policy is asked again
     Extend {
         /// Which request: `ar-…`
@@ -225,6 +272,11 @@ pub(crate) enum Command {
         )]
         arguments: Vec<std::ffi::OsString>,
     },
+    /// For those who check afterwards: trails, and bundles that can be verified offline
+    Audit {
+        #[command(subcommand)]
+        command: audit::AuditCommand,
+    },
     /// For those who run hallpass
     Admin {
         #[command(subcommand)]
@@ -234,6 +286,12 @@ pub(crate) enum Command {
     Completions {
         /// For which shell
         shell: Shell,
+    },
+    /// Print the manual page, or write one for each command
+    Man {
+        /// Write hallpass.1 and a page for each command into this folder
+        #[arg(long, value_name = "FOLDER")]
+        dir: Option<PathBuf>,
     },
 }
 
@@ -251,76 +309,6 @@ pub(crate) enum AdminCommand {
     },
 }
 
-/// Of `request`.
-#[derive(Debug, Args)]
-#[command(group = ArgGroup::new("waiting").args(["wait", "no_wait"]))]
-pub(crate) struct RequestArgs {
-    /// What to ask for; `hallpass entitlements` lists it
-    #[arg(value_parser = parse_entitlement)]
-    pub(crate) entitlement: EntitlementId,
-    /// For how long once granted, as 90s, 30m or 1h30m [default: 1h, or what policy allows]
-    #[arg(long = "for", value_name = "DURATION", value_parser = durations::parse_grant)]
-    pub(crate) duration: Option<GrantDuration>,
-    /// Why; approvers and auditors read it
-    #[arg(short = 'm', long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
-    /// The ticket or incident it belongs to
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) ticket: Option<String>,
-    /// Only tell what would happen: granted at once, approvals needed, or denied
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Do not ask for confirmation
-    #[arg(short, long)]
-    pub(crate) yes: bool,
-    /// Wait until it is granted or refused [default on a terminal]
-    #[arg(long)]
-    pub(crate) wait: bool,
-    /// Print the id and go [default elsewhere]
-    #[arg(long)]
-    pub(crate) no_wait: bool,
-    /// Give up waiting after this long; the request stays
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = durations::parse)]
-    pub(crate) timeout: Duration,
-    /// Idempotency key: the same key asks once, however often it is sent
-    #[arg(long, value_name = "UUID", value_parser = parse_request_id)]
-    pub(crate) request_id: Option<RequestId>,
-}
-
-/// Of `ls`.
-#[derive(Debug, Args)]
-pub(crate) struct LsArgs {
-    /// Only active ones
-    #[arg(long)]
-    pub(crate) active: bool,
-    /// Only those that wait for approval
-    #[arg(long)]
-    pub(crate) pending: bool,
-    /// Everybody's; policy must let you view all
-    #[arg(long)]
-    pub(crate) all_requesters: bool,
-    /// Only those in this state; may be given several times
-    #[arg(long, value_name = "STATE")]
-    pub(crate) state: Vec<StateName>,
-    /// Only those for this entitlement
-    #[arg(long, value_name = "ENTITLEMENT", value_parser = parse_entitlement)]
-    pub(crate) entitlement: Option<EntitlementId>,
-    /// At most this many
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) limit: u32,
-}
-
-/// Of the commands that end access.
-#[derive(Debug, Args)]
-pub(crate) struct ProofWait {
-    /// Do not wait for the proof that it is over
-    #[arg(long)]
-    pub(crate) no_wait: bool,
-    /// Give up waiting after this long; the order stays
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = durations::parse)]
-    pub(crate) timeout: Duration,
-}
-
 /// How far to follow a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Until {
@@ -328,44 +316,6 @@ pub(crate) enum Until {
     Active,
     /// Over
     End,
-}
-
-/// How to print credentials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum CredsFormat {
-    /// `credential_process`, version 1
-    Process,
-    /// All that is known, in camelCase
-    Json,
-    /// KEY=VALUE lines
-    Env,
-}
-
-/// Whose syntax `env` prints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum EnvShell {
-    /// bash, zsh, sh
-    Bash,
-    /// fish
-    Fish,
-    /// PowerShell
-    Powershell,
-}
-
-/// A state by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StateName {
-    Checking,
-    AwaitingApproval,
-    Provisioning,
-    Active,
-    Ending,
-    Stuck,
-    Ended,
-    Denied,
-    Lapsed,
-    Withdrawn,
-    Failed,
 }
 
 /// An access request, as `ar-…` or `accessRequests/ar-…`.
@@ -382,13 +332,39 @@ impl std::str::FromStr for Id {
     }
 }
 
+/// A request, or the entitlement that the caller's access was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// This request.
+    Request(AccessRequestId),
+    /// The caller's active request for it.
+    Entitlement(EntitlementId),
+}
+
+impl std::str::FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("ar-") || text.starts_with("accessRequests/") {
+            text.parse::<Id>().map(|Id(id)| Self::Request(id))
+        } else {
+            parse_entitlement(text).map(Self::Entitlement)
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Request(id) => id.fmt(f),
+            Self::Entitlement(entitlement) => entitlement.fmt(f),
+        }
+    }
+}
+
 fn parse_entitlement(text: &str) -> Result<EntitlementId, String> {
     EntitlementId::parse(text.strip_prefix("entitlements/").unwrap_or(text))
         .map_err(|e| e.to_string())
-}
-
-fn parse_request_id(text: &str) -> Result<RequestId, String> {
-    RequestId::parse(text).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]
@@ -402,12 +378,46 @@ mod tests {
     }
 
     #[test]
+    fn the_environment_fills_in_what_the_command_line_leaves_out() {
+        let global = |arguments: &[&str]| {
+            let all = [&["hallpass"], arguments, &["ls"]].concat();
+            Cli::try_parse_from(all).unwrap().global
+        };
+        let variable = |name: &str| match name {
+            "HALLPASS_SERVER" => Some("https://there".to_owned()),
+            "HALLPASS_OUTPUT" => Some("json".to_owned()),
+            _ => None,
+        };
+        let filled = global(&[]).with_environment(variable).unwrap();
+        assert_eq!(filled.server.as_deref(), Some("https://there"));
+        assert_eq!(filled.output(), Output::Json);
+        let said = global(&["--server", "https://here", "-o", "human"]);
+        let said = said.with_environment(variable).unwrap();
+        assert_eq!(said.server.as_deref(), Some("https://here"));
+        assert_eq!(said.output(), Output::Human);
+        let wrong = |_: &str| Some("yaml".to_owned());
+        assert!(global(&[]).with_environment(wrong).is_err());
+    }
+
+    #[test]
     fn ids_are_taken_bare_or_as_names() {
         let bare = "ar-0123456789abcdefghjkmnpqrs";
         let name = format!("accessRequests/{bare}");
         assert_eq!(bare.parse::<Id>(), name.parse::<Id>());
         assert!("ar-short".parse::<Id>().is_err());
         assert!("entitlements/x".parse::<Id>().is_err());
+    }
+
+    #[test]
+    fn a_target_is_a_request_or_an_entitlement() {
+        let id = "ar-0123456789abcdefghjkmnpqrs";
+        assert!(matches!(id.parse(), Ok(Target::Request(_))));
+        for name in ["prod-db-admin", "entitlements/prod-db-admin"] {
+            let target: Target = name.parse().unwrap();
+            assert_eq!(target.to_string(), "prod-db-admin");
+        }
+        assert!("ar-short".parse::<Target>().is_err());
+        assert!("a b".parse::<Target>().is_err());
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! The commands, one noun per file, and what they share.
 
 mod admin;
+mod audit;
+mod check;
+mod configure;
+mod console;
 mod creds;
 mod decide;
 mod end;
@@ -8,10 +12,16 @@ mod entitlements;
 mod exec;
 mod extend;
 mod identity;
+mod keeper;
 mod list;
+mod manual;
+mod pick;
 mod policy;
+mod process;
 mod request;
+mod serve;
 mod show;
+mod target;
 mod timeline;
 mod watch;
 
@@ -19,7 +29,7 @@ use std::path::PathBuf;
 
 use clap::CommandFactory as _;
 use hallpass_proto::v1;
-use hallpass_types::AccessRequestId;
+use hallpass_types::{AccessRequestId, EntitlementId};
 use url::Url;
 
 use crate::cli::{AdminCommand, Cli, Command, Global};
@@ -30,8 +40,10 @@ use crate::errors::CliError;
 use crate::exit::Exit;
 use crate::output::words;
 use crate::retry::Patience;
+use crate::store::{Noted, Store};
 use crate::terminal::Terminal;
 use crate::token::{self, Token, TokenFile};
+pub(crate) use creds::Issued;
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8443";
 
@@ -49,11 +61,17 @@ pub(crate) struct Context {
 /// # Errors
 /// [`CliError`], which says its exit code.
 pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
-    if let Command::Completions { shell } = cli.command {
-        return completions(shell, Terminal::look(cli.global.output));
+    match cli.command {
+        Command::Completions { shell } => {
+            return completions(shell, Terminal::look(cli.global.output()));
+        }
+        Command::Man { dir } => {
+            return manual::run(dir.as_deref(), Terminal::look(cli.global.output()));
+        }
+        _ => {}
     }
     if let Command::Policy { arguments } = cli.command {
-        return policy::run(cli.global.output, arguments);
+        return policy::run(cli.global.output(), arguments);
     }
     let cx = Context::new(cli.global)?;
     match cli.command {
@@ -70,9 +88,14 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
             decide::run(&cx, &ids, v1::Verdict::Approve, reason.unwrap_or_default()).await
         }
         Command::Deny { ids, reason } => decide::run(&cx, &ids, v1::Verdict::Deny, reason).await,
-        Command::Creds { id, format } => creds::run(&cx, &id.0, format).await,
-        Command::Env { id, shell } => exec::print_shell(&cx, &id.0, shell).await,
-        Command::Exec { id, command } => exec::run(&cx, &id.0, command).await,
+        Command::Check { target } => check::check(&cx, &target).await,
+        Command::Time { target } => check::time(&cx, target.as_ref()),
+        Command::Creds { target, format } => creds::run(&cx, &target, format).await,
+        Command::Env { target, shell } => exec::print_shell(&cx, &target, shell).await,
+        Command::Exec(args) => exec::run(cx, args).await,
+        Command::CredentialProcess(args) => process::run(&cx, args).await,
+        Command::Configure(args) => configure::run(&cx, args).await,
+        Command::Console(args) => console::run(&cx, args).await,
         Command::Extend { id, by, reason } => extend::run(&cx, &id.0, by, reason).await,
         Command::Withdraw { id, reason } => {
             end::withdraw(&cx, &id.0, reason.unwrap_or_default()).await
@@ -82,10 +105,11 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         }
         Command::Revoke { id, reason, wait } => end::revoke(&cx, id.0, reason, &wait).await,
         Command::Timeline { id } => timeline::run(&cx, &id.0).await,
+        Command::Audit { command } => audit::run(&cx, command).await,
         Command::Admin {
             command: AdminCommand::Sweep { dry_run },
         } => admin::sweep(&cx, dry_run).await,
-        Command::Policy { .. } | Command::Completions { .. } => Ok(Exit::Ok),
+        Command::Policy { .. } | Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Ok),
     }
 }
 
@@ -105,7 +129,7 @@ impl Context {
             None => parse_url(DEFAULT_SERVER, "server")?,
         };
         Ok(Self {
-            terminal: Terminal::look(global.output),
+            terminal: Terminal::look(global.output()),
             global,
             config,
             folder,
@@ -135,14 +159,52 @@ impl Context {
             let token = dev_issuer::mint(&dev.issuer, &dev.name).await?;
             return self.session_with(&token, Some(dev)).await;
         }
-        let token = match token::from_environment()? {
-            Some(token) => Some(token),
-            None => self.token_file().load()?,
-        };
-        let token = token.ok_or_else(|| CliError::NotLoggedIn {
+        let token = self.token()?.ok_or_else(|| CliError::NotLoggedIn {
             server: crate::connect::display(&self.server),
         })?;
         self.session_with(&token, None).await
+    }
+
+    fn token(&self) -> Result<Option<Token>, CliError> {
+        match token::from_environment()? {
+            Some(token) => Ok(Some(token)),
+            None => self.token_file().load(),
+        }
+    }
+
+    /// What is kept for this caller between runs; nothing when nobody is logged in.
+    fn store(&self) -> Option<Store> {
+        let holder = match self.dev_login() {
+            Ok(Some(dev)) => format!("as {}", dev.name),
+            Ok(None) => self.token().ok()??.holder(),
+            Err(_) => return None,
+        };
+        let cache = config::cache_folder().ok()?;
+        Some(Store::new(&cache, &self.server, &holder))
+    }
+
+    /// Remembers that the caller's own request is active, or that it is over. Only a memory: it
+    /// saves calls, and nothing depends on it.
+    fn note(&self, request: &v1::AccessRequest) {
+        let (Some(store), Ok(id)) = (self.store(), AccessRequestId::parse_name(&request.name))
+        else {
+            return;
+        };
+        let state = request.state();
+        if state == v1::access_request::State::Active {
+            let entitlement = EntitlementId::parse_name(&request.entitlement);
+            let end = words::instant(request.end_time.as_ref());
+            if let (Ok(entitlement), Some(end)) = (entitlement, end) {
+                // A memory that cannot be written is none.
+                let _ = store.note(&Noted {
+                    id,
+                    entitlement,
+                    end,
+                });
+            }
+        } else if words::is_final(state) || words::exit_of_missed(state) == Exit::Over {
+            store.forget(&id);
+        }
     }
 
     async fn session_with(

@@ -24,15 +24,29 @@ pub(crate) struct Config {
 /// # Errors
 /// [`CliError::NoHome`] when neither variable is set to an absolute path.
 pub(crate) fn folder() -> Result<PathBuf, CliError> {
-    let absolute = |name| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|p| p.is_absolute())
-    };
-    absolute("XDG_CONFIG_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".config")))
+    base("XDG_CONFIG_HOME", ".config")
+}
+
+fn base(variable: &str, in_home: &str) -> Result<PathBuf, CliError> {
+    absolute(variable)
+        .or_else(|| absolute("HOME").map(|home| home.join(in_home)))
         .map(|base| base.join("hallpass"))
         .ok_or(CliError::NoHome)
+}
+
+/// A path from the environment; relative ones count as absent.
+pub(crate) fn absolute(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+}
+
+/// `$XDG_CACHE_HOME/hallpass`, or `~/.cache/hallpass`.
+///
+/// # Errors
+/// [`CliError::NoHome`] when neither variable is set to an absolute path.
+pub(crate) fn cache_folder() -> Result<PathBuf, CliError> {
+    base("XDG_CACHE_HOME", ".cache")
 }
 
 /// Reads `config.toml` in `folder`; an absent file is an empty one.

@@ -54,10 +54,30 @@ pub(crate) enum CliError {
     #[error("{id} is {state}")]
     NotActive {
         id: String,
+        entitlement: String,
         state: &'static str,
         note: String,
         exit: Exit,
     },
+    #[error("you have no active access to {entitlement}")]
+    NothingActive {
+        entitlement: String,
+        /// The request that still waits, if there is one.
+        waiting: Option<String>,
+    },
+    #[error("the cache of credentials cannot be used")]
+    Cache { source: io::Error },
+    #[error("{} cannot be used", path.display())]
+    AwsConfig {
+        path: PathBuf,
+        source: crate::aws_config::ConfigError,
+    },
+    #[error("{} cannot be read or written", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("the sign-in endpoint {endpoint} gave no sign-in: {why}")]
+    SignIn { endpoint: String, why: String },
+    #[error("the credentials cannot be served on loopback")]
+    Serve { source: io::Error },
     #[error("the credentials could not be opened")]
     Open { source: SealError },
     #[error("the server's answer is not usable: {0}")]
@@ -101,6 +121,7 @@ impl CliError {
             }
             Self::Refused(refused) => refused.exit,
             Self::NotActive { exit, .. } => *exit,
+            Self::NothingActive { waiting: None, .. } => Exit::Over,
             _ => Exit::Error,
         }
     }
@@ -111,12 +132,17 @@ impl CliError {
             Self::Usage(_) => "CLIENT_USAGE",
             Self::NotLoggedIn { .. } => "CLIENT_NOT_LOGGED_IN",
             Self::Unreachable { .. } => "CLIENT_UNREACHABLE",
-            Self::NotActive { .. } => "CLIENT_NOT_ACTIVE",
+            Self::NotActive { .. } | Self::NothingActive { .. } => "CLIENT_NOT_ACTIVE",
             Self::Open { .. } | Self::Answer(_) => "CLIENT_ANSWER",
             Self::Run { .. } => "CLIENT_RUN",
             Self::Refused(refused) => refused.code,
             _ => "CLIENT_ERROR",
         }
+    }
+
+    /// Whether hallpass knows of no such thing, or does not let the caller know.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.code() == "NOT_FOUND"
     }
 
     /// Whether the order may have been taken although no answer says so.
@@ -142,6 +168,12 @@ impl CliError {
             Self::Unreachable { .. } => {
                 &["check the address: --server, HALLPASS_SERVER or server in config.toml"]
             }
+            Self::NotActive {
+                id,
+                exit: Exit::Over,
+                entitlement,
+                ..
+            } => return vec![format!("hallpass show {id}"), ask_again(entitlement)],
             Self::NotActive { id, exit, .. } => {
                 let verb = if *exit == Exit::Error {
                     "watch"
@@ -150,6 +182,11 @@ impl CliError {
                 };
                 return vec![format!("hallpass {verb} {id}")];
             }
+            Self::NothingActive {
+                waiting: Some(id), ..
+            } => return vec![format!("it waits for approval: hallpass watch {id}")],
+            Self::NothingActive { entitlement, .. } => return vec![ask_again(entitlement)],
+            Self::AwsConfig { .. } => &["nothing was written; edit the file, or choose --profile"],
             Self::Open { .. } => &["ask again: every issue has its own key"],
             _ => &[],
         };
@@ -212,6 +249,10 @@ impl CliError {
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Output { source } if source.kind() == io::ErrorKind::BrokenPipe)
     }
+}
+
+fn ask_again(entitlement: &str) -> String {
+    format!("hallpass request {entitlement} -m WHY")
 }
 
 #[cfg(test)]

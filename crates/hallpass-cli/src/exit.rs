@@ -21,6 +21,8 @@ pub(crate) enum Exit {
     Usage,
     /// Interrupted by Ctrl-C, or a question answered with no.
     Interrupted,
+    /// As the command that `exec --serve` ran.
+    Child(u8),
 }
 
 /// Every exit, its number and its meaning.
@@ -42,6 +44,9 @@ pub(crate) const TABLE: [(Exit, u8, &str); 8] = [
 impl Exit {
     /// The number.
     pub(crate) fn code(self) -> u8 {
+        if let Self::Child(code) = self {
+            return code;
+        }
         TABLE
             .iter()
             .find(|(exit, ..)| *exit == self)

@@ -2,6 +2,7 @@
 //!
 //! This crate may not know: Temporal, any AWS SDK, policy engines, or how hallpass decides.
 
+mod aws_config;
 mod cli;
 mod commands;
 mod config;
@@ -12,6 +13,7 @@ mod errors;
 mod exit;
 mod output;
 mod retry;
+mod store;
 mod terminal;
 mod token;
 
@@ -33,7 +35,18 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return explain_usage(&error, &arguments),
     };
-    let output = cli.global.output;
+    let (cli, output) = match with_environment(cli) {
+        Ok(both) => both,
+        Err(why) => {
+            let output = if is_json(&arguments) {
+                Output::Json
+            } else {
+                Output::Human
+            };
+            report(&CliError::Usage(why), output);
+            return Exit::Usage.into();
+        }
+    };
     match run(cli) {
         Ok(exit) => exit.into(),
         Err(error) if error.is_closed_pipe() => Exit::Ok.into(),
@@ -42,6 +55,14 @@ fn main() -> ExitCode {
             error.exit().into()
         }
     }
+}
+
+fn with_environment(mut cli: Cli) -> Result<(Cli, Output), String> {
+    cli.global = cli
+        .global
+        .with_environment(|name| std::env::var(name).ok())?;
+    let output = cli.global.output();
+    Ok((cli, output))
 }
 
 fn run(cli: Cli) -> Result<Exit, CliError> {
@@ -65,11 +86,7 @@ fn report(error: &CliError, output: Output) {
 
 /// Help and version are answers; everything else is a mistake, told as the caller wants errors.
 fn explain_usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
-    let wants_json = arguments.windows(2).any(|pair| {
-        matches!(pair, [name, value] if (name == "--output" || name == "-o") && value == "json")
-    }) || arguments.iter().any(|a| a == "--output=json" || a == "-ojson")
-        || std::env::var_os("HALLPASS_OUTPUT").is_some_and(|v| v == "json");
-    if error.use_stderr() && wants_json {
+    if error.use_stderr() && is_json(arguments) {
         let text = error.render().to_string();
         let text = text.strip_prefix("error: ").unwrap_or(&text).trim();
         report(&CliError::Usage(text.to_owned()), Output::Json);
@@ -83,6 +100,14 @@ fn explain_usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         Exit::Ok
     }
     .into()
+}
+
+/// Whether errors are wanted as JSON, as far as a command line that was not understood tells.
+fn is_json(arguments: &[OsString]) -> bool {
+    arguments.windows(2).any(|pair| {
+        matches!(pair, [name, value] if (name == "--output" || name == "-o") && value == "json")
+    }) || arguments.iter().any(|a| a == "--output=json" || a == "-ojson")
+        || std::env::var_os("HALLPASS_OUTPUT").is_some_and(|v| v == "json")
 }
 
 /// Tokens and credentials pass through this memory. Best effort: a limit that cannot be lowered

@@ -5,7 +5,7 @@ pub(crate) mod detail;
 pub(crate) mod json;
 pub(crate) mod progress;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub(crate) mod table;
 pub(crate) mod words;
 

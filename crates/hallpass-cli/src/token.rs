@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::{env, fmt};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -31,6 +33,23 @@ impl Token {
             return Err(CliError::NotAToken);
         }
         Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// Who holds it, as far as it says so itself: only to keep apart what is kept for each. A token
+    /// that is not a JWT is told from others by nothing.
+    pub(crate) fn holder(&self) -> String {
+        let claims = || -> Option<Zeroizing<Vec<u8>>> {
+            let payload = self.0.split('.').nth(1)?;
+            URL_SAFE_NO_PAD.decode(payload).ok().map(Zeroizing::new)
+        };
+        #[derive(serde::Deserialize)]
+        struct Holder {
+            iss: String,
+            sub: String,
+        }
+        claims()
+            .and_then(|claims| serde_json::from_slice::<Holder>(&claims).ok())
+            .map_or_else(String::new, |h| format!("{}#{}", h.iss, h.sub))
     }
 
     /// The text, for the `authorization` header and the token file.
@@ -214,6 +233,20 @@ mod tests {
             name("http://[::1]:80"),
             Path::new("/c/tokens/http_---1-_80")
         );
+    }
+
+    #[test]
+    fn a_holder_is_who_the_token_names() {
+        let jwt = |claims: &str| {
+            let text = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims));
+            Token::parse(&text).unwrap().holder()
+        };
+        assert_eq!(
+            jwt(r#"{"iss":"https://i","sub":"ada","x":1}"#),
+            "https://i#ada"
+        );
+        assert_eq!(jwt(r#"{"iss":"https://i"}"#), "");
+        assert_eq!(Token::parse("opaque").unwrap().holder(), "");
     }
 
     #[test]

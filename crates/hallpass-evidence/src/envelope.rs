@@ -24,7 +24,7 @@ pub struct Envelope {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Signature {
+pub(crate) struct Signature {
     keyid: KeyId,
     sig: String,
 }
@@ -82,6 +82,24 @@ impl PublicKey {
     }
 }
 
+impl PublicKey {
+    /// The key's 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
+    /// Whether this key signed the text of a note.
+    pub fn verifies_note(&self, text: &str, signature: &[u8; 64]) -> bool {
+        let signature = ed25519_dalek::Signature::from_bytes(signature);
+        is_note(text) && self.0.verify_strict(text.as_bytes(), &signature).is_ok()
+    }
+}
+
+/// A note's text never looks like what an envelope signs, so that neither passes for the other.
+fn is_note(text: &str) -> bool {
+    !text.starts_with("DSSEv1 ")
+}
+
 impl TryFrom<String> for PublicKey {
     type Error = EnvelopeError;
     fn try_from(text: String) -> Result<Self, EnvelopeError> {
@@ -121,21 +139,32 @@ impl SigningKey {
         PublicKey(self.0.verifying_key())
     }
 
+    /// Signs the text of a note (C2SP signed-note). What looks like an envelope's gets a signature
+    /// that [`PublicKey::verifies_note`] refuses.
+    pub fn sign_note(&self, text: &str) -> [u8; 64] {
+        let text = if is_note(text) { text } else { "" };
+        self.0.sign(text.as_bytes()).to_bytes()
+    }
+
     /// Signs `statement`.
     ///
     /// # Errors
     /// [`EnvelopeError::Malformed`] when the statement cannot be written as JSON.
     pub fn sign(&self, statement: &Statement) -> Result<Envelope, EnvelopeError> {
         let payload = serde_json::to_vec(statement).map_err(|_| EnvelopeError::Malformed)?;
-        let signature = self.0.sign(&pre_authentication_encoding(&payload));
         Ok(Envelope {
             payload_type: PAYLOAD_TYPE.to_owned(),
             payload: BASE64.encode(&payload),
-            signatures: vec![Signature {
-                keyid: self.public_key().id(),
-                sig: BASE64.encode(signature.to_bytes()),
-            }],
+            signatures: self.signatures(PAYLOAD_TYPE, &payload),
         })
+    }
+
+    pub(crate) fn signatures(&self, payload_type: &str, payload: &[u8]) -> Vec<Signature> {
+        let signed = pre_authentication_encoding(payload_type, payload);
+        vec![Signature {
+            keyid: self.public_key().id(),
+            sig: BASE64.encode(self.0.sign(&signed).to_bytes()),
+        }]
     }
 }
 
@@ -163,20 +192,7 @@ impl Envelope {
         let payload = BASE64
             .decode(&self.payload)
             .map_err(|_| EnvelopeError::Malformed)?;
-        let signed = pre_authentication_encoding(&payload);
-        let mut known = self
-            .signatures
-            .iter()
-            .filter_map(|s| Some((s, ring.0.get(&s.keyid)?)));
-        let (signature, key) = known.next().ok_or(EnvelopeError::UntrustedKey)?;
-        let bytes = BASE64
-            .decode(&signature.sig)
-            .map_err(|_| EnvelopeError::Malformed)?;
-        let bytes = <[u8; 64]>::try_from(bytes).map_err(|_| EnvelopeError::Malformed)?;
-        // Strict verification refuses small-order keys and malleable signatures.
-        key.0
-            .verify_strict(&signed, &ed25519_dalek::Signature::from_bytes(&bytes))
-            .map_err(|_| EnvelopeError::BadSignature)?;
+        check(&self.signatures, PAYLOAD_TYPE, &payload, ring)?;
         let statement: Statement =
             serde_json::from_slice(&payload).map_err(|_| EnvelopeError::Malformed)?;
         if statement.deployment != deployment {
@@ -197,11 +213,33 @@ impl Envelope {
     }
 }
 
+/// Whether the first signature by a trusted key holds.
+pub(crate) fn check(
+    signatures: &[Signature],
+    payload_type: &str,
+    payload: &[u8],
+    ring: &Keyring,
+) -> Result<(), EnvelopeError> {
+    let signed = pre_authentication_encoding(payload_type, payload);
+    let mut known = signatures
+        .iter()
+        .filter_map(|s| Some((s, ring.0.get(&s.keyid)?)));
+    let (signature, key) = known.next().ok_or(EnvelopeError::UntrustedKey)?;
+    let bytes = BASE64
+        .decode(&signature.sig)
+        .map_err(|_| EnvelopeError::Malformed)?;
+    let bytes = <[u8; 64]>::try_from(bytes).map_err(|_| EnvelopeError::Malformed)?;
+    // Strict verification refuses small-order keys and malleable signatures.
+    key.0
+        .verify_strict(&signed, &ed25519_dalek::Signature::from_bytes(&bytes))
+        .map_err(|_| EnvelopeError::BadSignature)
+}
+
 /// DSSE's PAE: lengths and spaces, so that type and payload cannot run into each other.
-fn pre_authentication_encoding(payload: &[u8]) -> Vec<u8> {
+fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let mut out = format!(
-        "DSSEv1 {} {PAYLOAD_TYPE} {} ",
-        PAYLOAD_TYPE.len(),
+        "DSSEv1 {} {payload_type} {} ",
+        payload_type.len(),
         payload.len()
     )
     .into_bytes();

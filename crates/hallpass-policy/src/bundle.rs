@@ -16,6 +16,8 @@ use crate::{FLOOR, SCHEMA, policies};
 /// Larger files are refused unread: parsing is linear, but nobody reviews a megabyte of policy.
 const MAX_FILE_BYTES: usize = 512 * 1024;
 pub(crate) const ENTITLEMENTS: &str = "entitlements.toml";
+/// What every bundle has from the build that loads it.
+const BUILT_IN: [(&str, &str); 2] = [("schema.cedarschema", SCHEMA), ("floor.cedar", FLOOR)];
 
 /// Limits that hold for every request; the `[settings]` table of `entitlements.toml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,11 +128,42 @@ impl Bundle {
     /// policies without or with a duplicate `@id`, types that do not fit the schema, unknown keys,
     /// bad entitlements.
     pub fn parse(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, BundleError> {
-        let (schema, _) =
-            Schema::from_cedarschema_str(SCHEMA).map_err(|e| BundleError::Schema(Box::new(e)))?;
+        Self::under(SCHEMA, FLOOR, files)
+    }
+
+    /// Reads a bundle as it was archived: with the schema and the built-in policies of the build
+    /// that loaded it, so that its digest is the recorded one under later builds as well.
+    ///
+    /// # Errors
+    /// [`BundleError`], also when one of the built-in files is missing.
+    pub fn parse_archived(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, BundleError> {
+        let mut files = files.clone();
+        let mut built_in = |name: &str| {
+            let bytes = files.remove(name);
+            let text = bytes.and_then(|b| String::from_utf8(b).ok());
+            let missing = || vec![problem(name, None, "is missing, or is no text")];
+            text.ok_or_else(|| BundleError::Refused(missing()))
+        };
+        let (schema, floor) = (built_in(BUILT_IN[0].0)?, built_in(BUILT_IN[1].0)?);
+        Self::under(&schema, &floor, &files)
+    }
+
+    /// The files of an archived bundle: its own, and the built-in ones of this build.
+    pub fn to_archive(files: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+        let built_in = BUILT_IN.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()));
+        files.clone().into_iter().chain(built_in).collect()
+    }
+
+    fn under(
+        schema_text: &str,
+        floor: &str,
+        files: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<Self, BundleError> {
+        let (schema, _) = Schema::from_cedarschema_str(schema_text)
+            .map_err(|e| BundleError::Schema(Box::new(e)))?;
         let mut problems = Vec::new();
         let texts = texts(files, &mut problems);
-        let (policies, places) = policies::parse(&schema, &texts, &mut problems);
+        let (policies, places) = policies::parse(&schema, floor, &texts, &mut problems);
         let catalogue = match texts.get(ENTITLEMENTS) {
             Some(text) => entitlements::parse(text, &mut problems),
             None => {
@@ -154,7 +187,7 @@ impl Bundle {
             slices,
             catalogue,
             places,
-            digest: digest(files),
+            digest: digest(schema_text, floor, files),
         })
     }
 
@@ -250,11 +283,11 @@ fn texts<'f>(
 }
 
 /// Length-prefixed, so that no content can be moved across a file's edge under the same digest.
-fn digest(files: &BTreeMap<String, Vec<u8>>) -> Sha256Digest {
+fn digest(schema: &str, floor: &str, files: &BTreeMap<String, Vec<u8>>) -> Sha256Digest {
     let mut all = b"hallpass/v1/policy-bundle".to_vec();
     let built_in = [
-        ("schema.cedarschema", SCHEMA.as_bytes()),
-        ("floor.cedar", FLOOR.as_bytes()),
+        (BUILT_IN[0].0, schema.as_bytes()),
+        (BUILT_IN[1].0, floor.as_bytes()),
     ];
     let files = files.iter().map(|(n, b)| (n.as_str(), b.as_slice()));
     for (name, bytes) in built_in.into_iter().chain(files) {

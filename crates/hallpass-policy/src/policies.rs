@@ -7,7 +7,6 @@ use std::str::FromStr;
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use miette::Diagnostic;
 
-use crate::FLOOR;
 use crate::bundle::{Place, Problem, problem};
 use crate::nesting;
 
@@ -24,13 +23,14 @@ type Places = BTreeMap<String, (String, Place)>;
 /// Reads every policy file, with the built-in policies; what is wrong goes to `problems`.
 pub(crate) fn parse(
     schema: &Schema,
+    floor: &str,
     texts: &BTreeMap<&str, &str>,
     problems: &mut Vec<Problem>,
 ) -> (PolicySet, Places) {
     let mut set = PolicySet::new();
     let mut places = BTreeMap::new();
     let files = texts.iter().filter(|(name, _)| name.ends_with(".cedar"));
-    let floor = ("floor.cedar", FLOOR);
+    let floor = ("floor.cedar", floor);
     for (file, text) in std::iter::once(floor).chain(files.map(|(n, t)| (*n, *t))) {
         if let Some(beyond) = nesting::check(file, text) {
             problems.push(beyond);

@@ -78,6 +78,7 @@ pub fn entitlement(e: &Entitlement, allowed: Option<GrantDuration>) -> v1::Entit
         max_duration: Some(duration(e.max_duration.as_std())),
         owners: e.owners.clone(),
         allowed_duration: allowed.map(|d| duration(d.as_std())),
+        region: e.region.clone(),
     }
 }
 

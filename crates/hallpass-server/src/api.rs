@@ -7,6 +7,7 @@ mod approval;
 mod audit;
 pub(crate) mod auth;
 mod errors;
+mod export;
 mod lists;
 mod orders;
 mod preview;
@@ -14,7 +15,7 @@ mod preview;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hallpass_evidence::SigningKey;
+use hallpass_evidence::{PublicKey, SigningKey};
 use hallpass_policy::{Bundle, RequestFacts};
 use hallpass_proto::v1::access_service_server::AccessServiceServer;
 use hallpass_proto::v1::admin_service_server::AdminServiceServer;
@@ -39,6 +40,8 @@ pub(crate) struct Api {
     pub(crate) requests: Requests,
     pub(crate) bundles: Arc<Bundles>,
     pub(crate) signer: Arc<SigningKey>,
+    /// The signer's and earlier ones: whose signatures count.
+    pub(crate) public_keys: Vec<PublicKey>,
     pub(crate) deployment: String,
 }
 

@@ -3,6 +3,7 @@
 mod watch;
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -37,6 +38,25 @@ pub(crate) enum LoadError {
         #[source]
         source: ConfigError,
     },
+    #[error("a bundle that cannot be archived does not come into force")]
+    Archive(#[from] ArchiveError),
+}
+
+/// An archive that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ArchiveError {
+    #[error("cannot write the policy archive {path}")]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot read the policy archive {path}")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// The bundle in force. Whoever asks gets one whole bundle, never half of two.
@@ -47,18 +67,31 @@ pub(crate) struct Bundles {
     /// What the folder held at the start.
     first: Sha256Digest,
     current: RwLock<Arc<Bundle>>,
+    archive: Option<Archive>,
 }
 
 impl Bundles {
-    pub(crate) fn load(directory: &Path, fit: Fit) -> Result<Self, LoadError> {
+    /// Reads the folder and, where an archive is named, keeps what it reads.
+    pub(crate) fn load(
+        directory: &Path,
+        fit: Fit,
+        archive: Option<&Path>,
+    ) -> Result<Self, LoadError> {
         let files = read(directory)?;
-        let bundle = parse(directory, &fit, &files)?;
+        let archive = archive.map(|path| Archive(path.to_owned()));
+        let bundle = accept(directory, &fit, archive.as_ref(), &files)?;
         Ok(Self {
             directory: directory.to_owned(),
             fit,
             first: watch::fingerprint(&files),
             current: RwLock::new(Arc::new(bundle)),
+            archive,
         })
+    }
+
+    /// Every bundle that was ever in force here.
+    pub(crate) fn archive(&self) -> Option<&Archive> {
+        self.archive.as_ref()
     }
 
     pub(crate) fn current(&self) -> Arc<Bundle> {
@@ -67,13 +100,20 @@ impl Bundles {
 
     /// Puts these files in force; what is not valid or does not fit changes nothing.
     fn put(&self, files: &Files) -> Result<Arc<Bundle>, LoadError> {
-        let bundle = Arc::new(parse(&self.directory, &self.fit, files)?);
+        let archive = self.archive.as_ref();
+        let bundle = Arc::new(accept(&self.directory, &self.fit, archive, files)?);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&bundle);
         Ok(bundle)
     }
 }
 
-fn parse(directory: &Path, fit: &Fit, files: &Files) -> Result<Bundle, LoadError> {
+/// Parses, checks and keeps: what passes may come into force.
+fn accept(
+    directory: &Path,
+    fit: &Fit,
+    archive: Option<&Archive>,
+    files: &Files,
+) -> Result<Bundle, LoadError> {
     let path = || directory.to_owned();
     let bundle = Bundle::parse(files).map_err(|source| LoadError::Invalid {
         path: path(),
@@ -83,6 +123,9 @@ fn parse(directory: &Path, fit: &Fit, files: &Files) -> Result<Bundle, LoadError
         path: path(),
         source,
     })?;
+    if let Some(archive) = archive {
+        archive.keep(bundle.digest(), &Bundle::to_archive(files))?;
+    }
     Ok(bundle)
 }
 
@@ -106,6 +149,75 @@ fn read(directory: &Path) -> Result<Files, LoadError> {
         }
     }
     Ok(files)
+}
+
+/// Bundles by digest, one folder each: what a decision of the past is decided again with.
+#[derive(Debug)]
+pub(crate) struct Archive(PathBuf);
+
+impl Archive {
+    /// Keeps a bundle. A crash leaves all of it or a folder that nobody reads.
+    fn keep(
+        &self,
+        digest: &Sha256Digest,
+        files: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<(), ArchiveError> {
+        let target = self.0.join(digest.as_str());
+        if target.is_dir() {
+            return Ok(());
+        }
+        let error = |source| ArchiveError::Write {
+            path: target.clone(),
+            source,
+        };
+        std::fs::create_dir_all(&self.0).map_err(error)?;
+        let partial = tempfile::Builder::new()
+            .prefix(".partial-")
+            .tempdir_in(&self.0)
+            .map_err(error)?;
+        for (name, bytes) in files {
+            let path = partial.path().join(name);
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder).map_err(error)?;
+            }
+            let mut file = std::fs::File::create(&path).map_err(error)?;
+            file.write_all(bytes).map_err(error)?;
+            file.sync_all().map_err(error)?;
+        }
+        match std::fs::rename(partial.path(), &target) {
+            Ok(()) => Ok(()),
+            // Another process kept the same bundle at the same moment.
+            Err(_) if target.is_dir() => Ok(()),
+            Err(source) => Err(error(source)),
+        }
+    }
+
+    /// The files of a bundle, with the built-in ones of its time; `None` when it was never in force
+    /// here.
+    pub(crate) fn files(
+        &self,
+        digest: &Sha256Digest,
+    ) -> Result<Option<BTreeMap<String, Vec<u8>>>, ArchiveError> {
+        let folder = self.0.join(digest.as_str());
+        if !folder.is_dir() {
+            return Ok(None);
+        }
+        let error = |source| ArchiveError::Read {
+            path: folder.clone(),
+            source,
+        };
+        let mut files = BTreeMap::new();
+        for prefix in ["", "policies/"] {
+            for entry in std::fs::read_dir(folder.join(prefix)).map_err(error)? {
+                let entry = entry.map_err(error)?;
+                if entry.file_type().map_err(error)?.is_file() {
+                    let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+                    files.insert(name, std::fs::read(entry.path()).map_err(error)?);
+                }
+            }
+        }
+        Ok(Some(files))
+    }
 }
 
 #[cfg(test)]
@@ -136,7 +248,7 @@ mod tests {
         std::fs::create_dir(folder.path().join("policies")).unwrap();
         std::fs::write(folder.path().join("policies/all.cedar"), policies("a")).unwrap();
         std::fs::write(folder.path().join("entitlements.toml"), "").unwrap();
-        let bundles = Bundles::load(folder.path(), Fit::default()).unwrap();
+        let bundles = Bundles::load(folder.path(), Fit::default(), None).unwrap();
         (folder, bundles)
     }
 
@@ -232,5 +344,45 @@ mod tests {
         };
         assert!(source.to_string().contains("ends-fence"), "{source}");
         assert_eq!(*bundles.current().digest(), before);
+    }
+
+    #[test]
+    fn every_bundle_that_was_in_force_is_kept_and_reads_back_under_its_digest() {
+        let home = tempfile::tempdir().unwrap();
+        let (pack, kept) = (home.path().join("pack"), home.path().join("kept"));
+        std::fs::create_dir_all(pack.join("policies")).unwrap();
+        let entitlements = pack.join("entitlements.toml");
+        std::fs::write(&entitlements, "[settings]\napproval_window_seconds = 60\n").unwrap();
+        let bundles = Bundles::load(&pack, Fit::default(), Some(&kept)).unwrap();
+        let first = bundles.current().digest().clone();
+        std::fs::write(&entitlements, "[settings]\napproval_window_seconds = 90\n").unwrap();
+        let second = bundles.put(&read(&pack).unwrap()).unwrap().digest().clone();
+        bundles.put(&read(&pack).unwrap()).unwrap();
+        assert_ne!(first, second);
+        assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 2);
+        for digest in [&first, &second] {
+            let files = bundles.archive().unwrap().files(digest).unwrap().unwrap();
+            assert_eq!(Bundle::parse_archived(&files).unwrap().digest(), digest);
+        }
+        let unknown = Sha256Digest::of(b"never");
+        assert!(
+            bundles
+                .archive()
+                .unwrap()
+                .files(&unknown)
+                .unwrap()
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn a_bundle_that_cannot_be_archived_does_not_come_into_force() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(home.path().join("policies")).unwrap();
+        std::fs::write(home.path().join("entitlements.toml"), "").unwrap();
+        let taken = home.path().join("taken");
+        std::fs::write(&taken, "a file").unwrap();
+        let error = Bundles::load(home.path(), Fit::default(), Some(&taken)).unwrap_err();
+        assert!(matches!(error, LoadError::Archive(_)), "{error}");
     }
 }

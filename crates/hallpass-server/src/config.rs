@@ -88,6 +88,9 @@ pub(crate) struct Temporal {
 pub(crate) struct Policy {
     /// Folder with `policies/*.cedar` and `entitlements.toml`.
     pub(crate) directory: PathBuf,
+    /// Folder that keeps every bundle that was ever in force, by digest, for auditors.
+    #[serde(default)]
+    pub(crate) archive: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]

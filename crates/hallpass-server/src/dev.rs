@@ -202,6 +202,7 @@ impl World {
             },
             policy: Policy {
                 directory: home.join("policy"),
+                archive: Some(home.join("policy-archive")),
             },
             signing: Signing {
                 key_file,

@@ -52,7 +52,7 @@ impl Role {
 /// Parses everything and opens nothing.
 pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
-    let bundles = Bundles::load(&config.policy.directory, config.fit())?;
+    let bundles = Bundles::load(&config.policy.directory, config.fit(), None)?;
     let key = keys::load(&config.signing.key_file)?;
     Verifier::new(config.issuers, reqwest::Client::new(), config.tokens)?;
     println!("configuration {} is valid", path.display());
@@ -114,9 +114,12 @@ pub(crate) async fn run(
     stop: impl Future<Output = ()>,
     ready: impl FnOnce(Option<std::net::SocketAddr>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let bundles = Arc::new(Bundles::load(&config.policy.directory, config.fit())?);
+    let archive = config.policy.archive.as_deref();
+    let bundles = Bundles::load(&config.policy.directory, config.fit(), archive)?;
+    let bundles = Arc::new(bundles);
     let signer = Arc::new(keys::load(&config.signing.key_file)?);
     let trust = trust(&config, &signer);
+    let previous_keys = config.signing.previous_public_keys.clone();
     let verifier = Verifier::new(config.issuers, http_client()?, config.tokens)?;
     let client = temporal::connect(&config.temporal).await?;
     let workers = Workers {
@@ -132,6 +135,10 @@ pub(crate) async fn run(
     let api = Api {
         requests: Requests::new(client),
         bundles: Arc::clone(&bundles),
+        public_keys: previous_keys
+            .into_iter()
+            .chain([signer.public_key()])
+            .collect(),
         signer,
         deployment: config.deployment,
     };

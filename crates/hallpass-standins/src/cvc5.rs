@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::install::InstallDir;
-use crate::tools::{Progress, ToolsError, check_python, make_venv, pip_install, run, succeed};
+use crate::tools::{Progress, ToolsError, fill, run, succeed};
 
 const REQUIREMENTS: &str = include_str!("../cvc5-requirements.txt");
 const TRY: &str = "python smtlib.py";
@@ -76,12 +76,7 @@ fn install_dir(dir: &Path) -> InstallDir {
 }
 
 fn install(venv: &Path, progress: &dyn Progress) -> Result<(), ToolsError> {
-    progress.step("check python3");
-    check_python(Path::new("python3"))?;
-    progress.step("make the Python environment");
-    make_venv(venv)?;
-    progress.step("install cvc5");
-    pip_install(venv, REQUIREMENTS)?;
+    fill(venv, REQUIREMENTS, "install cvc5", progress)?;
     let found = Cvc5::under(venv);
     fs::write(&found.script, SCRIPT).map_err(|source| ToolsError::Run {
         step: "write smtlib.py",

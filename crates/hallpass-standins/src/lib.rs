@@ -13,6 +13,7 @@
 //! # Ok(()) }
 //! ```
 
+mod aws_clients;
 mod cvc5;
 mod install;
 mod ministack;
@@ -22,6 +23,7 @@ mod temporal;
 mod tools;
 mod watchdog;
 
+pub use aws_clients::AwsClients;
 pub use cvc5::Cvc5;
 pub use install::{InstallDir, InstallError};
 pub use ministack::{Ministack, MinistackOptions, ROOT_ACCESS_KEY_ID, ROOT_SECRET_ACCESS_KEY};

@@ -136,12 +136,12 @@ fn workspace_of(folder: &Path) -> Option<&Path> {
 }
 
 fn install(venv: &Path, progress: &dyn Progress) -> Result<(), ToolsError> {
-    progress.step("check python3");
-    check_python(Path::new("python3"))?;
-    progress.step("make the Python environment");
-    make_venv(venv)?;
-    progress.step("install temporal and ministack");
-    pip_install(venv, REQUIREMENTS)?;
+    fill(
+        venv,
+        REQUIREMENTS,
+        "install temporal and ministack",
+        progress,
+    )?;
     progress.step("try temporal and ministack");
     let tools = Tools::under(venv);
     succeed(
@@ -154,16 +154,27 @@ fn install(venv: &Path, progress: &dyn Progress) -> Result<(), ToolsError> {
     )
 }
 
-pub(crate) fn make_venv(venv: &Path) -> Result<(), ToolsError> {
-    let arguments = [OsStr::new("-m"), OsStr::new("venv"), venv.as_os_str()];
-    let made = run(Path::new("python3"), arguments, "python3 -m venv")?;
-    succeed("python3 -m venv", made)
-}
-
-/// Installs exactly what `requirements` pins into the environment.
-pub(crate) fn pip_install(venv: &Path, requirements: &str) -> Result<(), ToolsError> {
-    let file = venv.join("requirements.txt");
-    fs::write(&file, requirements).map_err(|source| ToolsError::Run {
+/// Makes a Python environment in `venv` and installs the pinned requirements into it.
+pub(crate) fn fill(
+    venv: &Path,
+    pins: &str,
+    step: &str,
+    progress: &dyn Progress,
+) -> Result<(), ToolsError> {
+    progress.step("check python3");
+    check_python(Path::new("python3"))?;
+    progress.step("make the Python environment");
+    succeed(
+        "python3 -m venv",
+        run(
+            Path::new("python3"),
+            [OsStr::new("-m"), OsStr::new("venv"), venv.as_os_str()],
+            "python3 -m venv",
+        )?,
+    )?;
+    progress.step(step);
+    let requirements = venv.join("requirements.txt");
+    fs::write(&requirements, pins).map_err(|source| ToolsError::Run {
         step: "pip install",
         source,
     })?;
@@ -177,14 +188,14 @@ pub(crate) fn pip_install(venv: &Path, requirements: &str) -> Result<(), ToolsEr
         "--require-hashes",
         "--requirement",
     ];
-    let arguments = pip.iter().map(OsStr::new).chain([file.as_os_str()]);
+    let arguments = pip.iter().map(OsStr::new).chain([requirements.as_os_str()]);
     succeed(
         "pip install",
         run(&venv.join("bin/python"), arguments, "pip install")?,
     )
 }
 
-pub(crate) fn check_python(python: &Path) -> Result<(), ToolsError> {
+fn check_python(python: &Path) -> Result<(), ToolsError> {
     const ASK: &str = "import sys; print('%d.%d' % sys.version_info[:2])";
     let output = run(python, ["-c", ASK], "python3").map_err(|error| match error {
         ToolsError::Run { source, .. } => ToolsError::PythonMissing(source),

@@ -41,6 +41,8 @@ enum Task {
     Demo(demo::Options),
     /// Check the rules that no compiler knows: who may depend on whom, sizes, forgotten markers.
     Tidy,
+    /// Print the client's weight: packages in its tree, and its size where it is built.
+    Client,
     /// Run everything that must pass before a change lands, as CI does.
     ///
     /// All stages run even when one fails; a table at the end names those that failed.
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Task::Setup => setup::run(),
         Task::Demo(options) => demo::run(&options),
         Task::Tidy => tidy::run(),
+        Task::Client => tidy::client::weigh(),
         Task::Test(options) => stages::run(&options),
         Task::ProtoImage => proto::write_image(),
     };

@@ -142,6 +142,8 @@ impl Service {
             ("AWS_ENDPOINT_URL", self.ready.aws_endpoint.clone().into()),
             // A person's own settings would change whom the client speaks for and how.
             ("XDG_CONFIG_HOME", self.dir.path().join("config").into()),
+            ("XDG_CACHE_HOME", self.dir.path().join("cache").into()),
+            ("AWS_CONFIG_FILE", self.dir.path().join("aws-config").into()),
         ])
     }
 }

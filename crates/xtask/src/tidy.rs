@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: the rules of the workspace that no compiler checks.
 
+pub(crate) mod client;
 mod layers;
 mod manifest;
 mod source;
@@ -43,6 +44,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for package in manifest::packages(&root)? {
         findings.extend(layers::check(&package));
     }
+    findings.extend(client::check(&client::tree()?));
     let files = workspace::files()?;
     for file in &files {
         let bytes = fs::read(root.join(file)).with_context(|| format!("could not read {file}"))?;

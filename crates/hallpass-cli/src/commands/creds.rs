@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{Context, get, new_request_id, too_late};
-use crate::cli::{CredsFormat, Output};
+use super::{Context, get, new_request_id, target, too_late};
+use crate::cli::{CredsFormat, Output, Target};
 use crate::connect::{Session, timed};
 use crate::errors::CliError;
 use crate::exit::Exit;
@@ -18,17 +18,24 @@ use crate::output::words;
 use crate::retry::Patience;
 
 /// Room for the longest credentials, so that no copy stays behind when a buffer grows.
-const ROOM: usize = 16 * 1024;
+pub(super) const ROOM: usize = 16 * 1024;
 
 /// Credentials in the clear, and what is known about them.
-pub(super) struct Issued {
-    /// The secret.
-    pub(super) credentials: SecretCredentials,
-    /// When AWS refuses them: the session's expiry or the grant's end, whichever is first.
-    pub(super) expires: Timestamp,
+pub(crate) struct Issued {
+    /// The secret, with the session's own expiry.
+    pub(crate) credentials: SecretCredentials,
+    /// The grant's end as this session carries it: AWS refuses it from then on.
+    pub(crate) end: Timestamp,
+    /// When it was issued, by this machine's clock.
+    pub(crate) issued: Timestamp,
+    /// When hallpass last said that the grant is active.
+    pub(crate) checked: Timestamp,
     /// AWS region to use by default.
-    pub(super) region: String,
-    serial: i32,
+    pub(crate) region: String,
+    /// The role that the session is of.
+    pub(crate) role_arn: String,
+    /// Counts the issues of this grant.
+    pub(crate) serial: i32,
 }
 
 /// `credential_process`, version 1.
@@ -61,45 +68,21 @@ struct AllCredentials<'a> {
 /// As [`issue`].
 pub(super) async fn run(
     cx: &Context,
-    id: &AccessRequestId,
+    target: &Target,
     format: Option<CredsFormat>,
 ) -> Result<Exit, CliError> {
     let session = cx.session().await?;
-    let issued = issue(&session, id).await?;
-    let secret = &issued.credentials;
+    let id = target::active(cx, &session, target).await?;
+    let issued = issue(cx, &session, &id).await?;
     let mut text = Zeroizing::new(String::with_capacity(ROOM));
     match (format, cx.terminal.output) {
         (Some(CredsFormat::Env), _) => {
-            for (name, value) in issued.variables(id, &issued.region) {
+            for (name, value) in issued.variables(&id, &issued.region) {
                 text.extend([name, "=", value.as_str(), "\n"]);
             }
         }
-        (Some(CredsFormat::Json), _) | (None, Output::Json) => {
-            write_json(
-                &mut text,
-                &AllCredentials {
-                    access_request: id.name(),
-                    access_key_id: secret.access_key_id(),
-                    secret_access_key: secret.secret_access_key(),
-                    session_token: secret.session_token(),
-                    expiration: issued.expires.to_string(),
-                    region: &issued.region,
-                    serial: issued.serial,
-                },
-            );
-        }
-        (Some(CredsFormat::Process), _) | (None, Output::Human) => {
-            write_json(
-                &mut text,
-                &ProcessCredentials {
-                    version: 1,
-                    access_key_id: secret.access_key_id(),
-                    secret_access_key: secret.secret_access_key(),
-                    session_token: secret.session_token(),
-                    expiration: issued.expires.to_string(),
-                },
-            );
-        }
+        (Some(CredsFormat::Json), _) | (None, Output::Json) => issued.write_all(&mut text, &id),
+        (Some(CredsFormat::Process), _) | (None, Output::Human) => issued.write_process(&mut text),
     }
     cx.terminal.data(&text)?;
     Ok(Exit::Ok)
@@ -112,6 +95,42 @@ fn write_json(text: &mut String, object: &impl Serialize) {
 }
 
 impl Issued {
+    /// When AWS refuses them: the session's expiry or the grant's end, whichever is first.
+    pub(crate) fn expires(&self) -> Timestamp {
+        self.credentials.expires_at().min(self.end)
+    }
+
+    /// As `credential_process` wants them.
+    pub(super) fn write_process(&self, text: &mut String) {
+        let secret = &self.credentials;
+        write_json(
+            text,
+            &ProcessCredentials {
+                version: 1,
+                access_key_id: secret.access_key_id(),
+                secret_access_key: secret.secret_access_key(),
+                session_token: secret.session_token(),
+                expiration: self.expires().to_string(),
+            },
+        );
+    }
+
+    fn write_all(&self, text: &mut String, id: &AccessRequestId) {
+        let secret = &self.credentials;
+        write_json(
+            text,
+            &AllCredentials {
+                access_request: id.name(),
+                access_key_id: secret.access_key_id(),
+                secret_access_key: secret.secret_access_key(),
+                session_token: secret.session_token(),
+                expiration: self.expires().to_string(),
+                region: &self.region,
+                serial: self.serial,
+            },
+        );
+    }
+
     /// The environment that AWS tools read.
     pub(super) fn variables(
         &self,
@@ -129,7 +148,7 @@ impl Issued {
         ]
         .map(|(name, value)| (name, Zeroizing::new(value.to_owned())))
         .into();
-        let expires = Zeroizing::new(self.expires.to_string());
+        let expires = Zeroizing::new(self.expires().to_string());
         variables.push(("AWS_CREDENTIAL_EXPIRATION", expires));
         variables
     }
@@ -139,16 +158,12 @@ impl Issued {
 ///
 /// # Errors
 /// [`CliError::NotActive`], [`CliError::Open`], [`CliError::Answer`], and as every order.
-pub(super) async fn issue(session: &Session, id: &AccessRequestId) -> Result<Issued, CliError> {
-    let request = get(session, id).await?;
-    if request.state() != State::Active {
-        return Err(CliError::NotActive {
-            id: id.to_string(),
-            state: words::state(request.state()),
-            note: request.note.clone(),
-            exit: words::exit_of_missed(request.state()),
-        });
-    }
+pub(super) async fn issue(
+    cx: &Context,
+    session: &Session,
+    id: &AccessRequestId,
+) -> Result<Issued, CliError> {
+    let request = active(cx, session, id).await?;
     let key = RecipientKey::generate();
     let message = v1::IssueCredentialsRequest {
         name: id.name(),
@@ -162,9 +177,37 @@ pub(super) async fn issue(session: &Session, id: &AccessRequestId) -> Result<Iss
         })
         .await;
     match answer {
-        Ok(sealed) => unseal(&key, id, &request, &sealed),
+        Ok(sealed) => {
+            let issued = unseal(&key, id, &request, &sealed)?;
+            // Only now is it known to be the caller's own.
+            cx.note(&request);
+            Ok(issued)
+        }
         Err(error) => Err(too_late(session, id, error).await),
     }
+}
+
+/// The request, which must be active.
+///
+/// # Errors
+/// [`CliError::NotActive`], and as every call.
+pub(super) async fn active(
+    cx: &Context,
+    session: &Session,
+    id: &AccessRequestId,
+) -> Result<v1::AccessRequest, CliError> {
+    let request = get(session, id).await?;
+    if request.state() == State::Active {
+        return Ok(request);
+    }
+    cx.note(&request);
+    Err(CliError::NotActive {
+        id: id.to_string(),
+        entitlement: words::entitlement(&request.entitlement),
+        state: words::state(request.state()),
+        note: request.note.clone(),
+        exit: words::exit_of_missed(request.state()),
+    })
 }
 
 fn unseal(
@@ -195,15 +238,19 @@ fn unseal(
     {
         return Err(CliError::Answer("its region is not one"));
     }
+    let now = Timestamp::now();
     Ok(Issued {
-        expires: credentials.expires_at().min(end),
         credentials,
+        end,
+        issued: now,
+        checked: now,
         region,
+        role_arn: clean(&request.role_arn),
         serial: facts.serial,
     })
 }
 
-fn instant(at: Option<&prost_types::Timestamp>) -> Result<Timestamp, CliError> {
+pub(super) fn instant(at: Option<&prost_types::Timestamp>) -> Result<Timestamp, CliError> {
     at.and_then(convert::from_timestamp)
         .ok_or(CliError::Answer("an instant is missing"))
 }

@@ -68,7 +68,10 @@ async fn decide(
 fn show(cx: &Context, verdict: v1::Verdict, r: &v1::AccessRequest) -> Result<(), CliError> {
     let view = cx.terminal.view();
     cx.terminal.show(&json::AccessRequest::from(r), || {
-        let (id, said) = (words::id(r), words::verdict(verdict));
-        format!("{id}  {said}; now {}\n", detail::state_line(&view, r))
+        let (id, state) = (words::id(r), detail::state_line(&view, r));
+        match verdict {
+            v1::Verdict::Deny => format!("{id}  {state}\n"),
+            said => format!("{id}  {}; now {state}\n", words::verdict(said)),
+        }
     })
 }

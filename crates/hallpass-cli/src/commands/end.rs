@@ -103,6 +103,9 @@ async fn prove(
         Ok(request) => request,
         Err(error) => return Err(too_late(session, &id, error).await),
     };
+    if let Some(store) = cx.store() {
+        store.forget(&id);
+    }
     if wait.no_wait || words::is_final(ordered.state()) {
         show(cx, &ordered)?;
         return Ok(Exit::Ok);

@@ -1,18 +1,24 @@
 //! `exec` and `env`: credentials where AWS tools look for them.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use std::time::Duration;
 
 use hallpass_types::AccessRequestId;
 use zeroize::Zeroizing;
 
-use super::{Context, creds};
-use crate::cli::{EnvShell, Output};
+use super::keeper::Keeper;
+use super::{Context, creds, request, serve, target};
+use crate::cli::{EnvShell, ExecArgs, Output, Target};
+use crate::connect::Session;
 use crate::errors::CliError;
 use crate::exit::Exit;
 use crate::token::TOKEN_VARIABLE;
+
+/// With less than this left, a served session is renewed; AWS SDKs ask again that early.
+const SERVE_WINDOW: Duration = Duration::from_secs(15 * 60);
 
 /// Variables by which AWS tools would find other credentials.
 const OTHER_CREDENTIALS: [&str; 14] = [
@@ -33,36 +39,79 @@ const OTHER_CREDENTIALS: [&str; 14] = [
 ];
 
 /// Becomes the command: its signals and its exit code are its own, and nothing of ours is left.
+/// With `--serve` it runs beside us, and we serve it.
 ///
 /// # Errors
 /// As [`creds::issue`], and [`CliError::Run`].
-pub(super) async fn run(
-    cx: &Context,
-    id: &AccessRequestId,
-    command: Vec<OsString>,
-) -> Result<Exit, CliError> {
-    let mut command = command.into_iter();
-    let program = command
+pub(super) async fn run(cx: Context, args: ExecArgs) -> Result<Exit, CliError> {
+    let session = cx.session().await?;
+    let id = match target::active(&cx, &session, &args.target).await {
+        Ok(id) => id,
+        Err(CliError::NothingActive {
+            waiting: None,
+            entitlement,
+        }) => match ask(&cx, &session, &args, entitlement).await? {
+            Ok(id) => id,
+            Err(exit) => return Ok(exit),
+        },
+        Err(error) => return Err(error),
+    };
+    let mut words = args.command.into_iter();
+    let program = words
         .next()
         .ok_or_else(|| CliError::Usage("say what to run, after --".to_owned()))?;
-    let session = cx.session().await?;
-    let issued = creds::issue(&session, id).await?;
-    drop(session);
     let mut child = Command::new(&program);
-    child.args(command);
+    child.args(words);
     for name in OTHER_CREDENTIALS {
         child.env_remove(name);
     }
     child.env_remove(TOKEN_VARIABLE);
-    for (name, value) in issued.variables(id, &region(&issued.region)) {
+    let program = program.to_string_lossy().into_owned();
+    if args.serve {
+        let mut keeper = Keeper::new(id.clone(), SERVE_WINDOW, None);
+        // Before the command runs: it must not find a door with nothing behind it.
+        let region = region(&keeper.current(&cx).await?.region);
+        for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
+            child.env(name, &region);
+        }
+        child.env("HALLPASS_REQUEST", id.as_str());
+        drop(session);
+        return serve::run(cx, keeper, &program, child.into()).await;
+    }
+    let issued = creds::issue(&cx, &session, &id).await?;
+    drop(session);
+    for (name, value) in issued.variables(&id, &region(&issued.region)) {
         child.env(name, OsStr::new(value.as_str()));
     }
     // Only a failure returns.
     let source = child.exec();
-    Err(CliError::Run {
-        program: program.to_string_lossy().into_owned(),
-        source,
-    })
+    Err(CliError::Run { program, source })
+}
+
+/// Asks for what is not there, where there is a reason or somebody who can give one.
+async fn ask(
+    cx: &Context,
+    session: &Session,
+    args: &ExecArgs,
+    entitlement: String,
+) -> Result<Result<AccessRequestId, Exit>, CliError> {
+    let Target::Entitlement(wanted) = &args.target else {
+        return Ok(Err(Exit::Over));
+    };
+    if args.reason.is_none() && !cx.terminal.can_ask {
+        return Err(CliError::NothingActive {
+            entitlement,
+            waiting: None,
+        });
+    }
+    let wanted = request::Wanted {
+        entitlement: wanted.clone(),
+        duration: args.duration,
+        reason: request::reason(cx, args.reason.as_deref())?,
+        yes: args.yes,
+        timeout: args.timeout,
+    };
+    request::obtain(cx, session, wanted).await
 }
 
 /// The region that the caller has set, else the grant's.
@@ -80,7 +129,7 @@ fn region(of_grant: &str) -> String {
 /// As [`creds::issue`], and [`CliError::Usage`] when JSON is wanted and no shell is named.
 pub(super) async fn print_shell(
     cx: &Context,
-    id: &AccessRequestId,
+    target: &Target,
     shell: Option<EnvShell>,
 ) -> Result<Exit, CliError> {
     // JSON that a shell evaluates would show the secret in the shell's complaint.
@@ -91,9 +140,10 @@ pub(super) async fn print_shell(
     }
     let shell = shell.unwrap_or(EnvShell::Bash);
     let session = cx.session().await?;
-    let issued = creds::issue(&session, id).await?;
+    let id = target::active(cx, &session, target).await?;
+    let issued = creds::issue(cx, &session, &id).await?;
     let mut text = Zeroizing::new(String::with_capacity(16 * 1024));
-    for (name, value) in issued.variables(id, &region(&issued.region)) {
+    for (name, value) in issued.variables(&id, &region(&issued.region)) {
         text.push_str(&Zeroizing::new(assignment(shell, name, &value)));
     }
     cx.terminal.data(&text)?;
@@ -103,7 +153,9 @@ pub(super) async fn print_shell(
 /// One assignment in the shell's syntax, with everything in the value quoted.
 fn assignment(shell: EnvShell, name: &str, value: &str) -> String {
     match shell {
-        EnvShell::Bash => format!("export {name}='{}'\n", value.replace('\'', r"'\''")),
+        EnvShell::Bash | EnvShell::Zsh => {
+            format!("export {name}='{}'\n", value.replace('\'', r"'\''"))
+        }
         EnvShell::Fish => {
             let value = value.replace('\\', r"\\").replace('\'', r"\'");
             format!("set -gx {name} '{value}'\n")

@@ -1,14 +1,20 @@
 //! `extend`: a later end.
 
+use std::time::Duration;
+
 use hallpass_proto::{convert, v1};
 use hallpass_types::{AccessRequestId, GrantDuration};
 
 use super::{Context, new_request_id, too_late};
-use crate::connect::timed;
+use crate::connect::{Session, timed};
 use crate::errors::CliError;
 use crate::exit::Exit;
 use crate::output::{detail, json, words};
 use crate::retry::Patience;
+
+/// What an extension does not do.
+pub(super) const OLD_SESSIONS: &str =
+    "sessions issued before keep their old end; `hallpass exec` issues a new one";
 
 /// Asks for it.
 ///
@@ -21,22 +27,8 @@ pub(super) async fn run(
     reason: String,
 ) -> Result<Exit, CliError> {
     let session = cx.session().await?;
-    let message = v1::ExtendAccessRequestRequest {
-        name: id.name(),
-        request_id: new_request_id(),
-        extend_by: Some(convert::duration(by.as_std())),
-        reason,
-    };
-    let answer = session
-        .call(Patience::Write, || {
-            let (mut client, message) = (session.access(), message.clone());
-            async move { client.extend_access_request(timed(message)).await }
-        })
-        .await;
-    let request = match answer {
-        Ok(request) => request,
-        Err(error) => return Err(too_late(&session, id, error).await),
-    };
+    let request = order(&session, id, by.as_std(), reason).await?;
+    cx.note(&request);
     let view = cx.terminal.view();
     cx.terminal.show(&json::AccessRequest::from(&request), || {
         format!(
@@ -45,7 +37,34 @@ pub(super) async fn run(
             detail::state_line(&view, &request)
         )
     })?;
-    cx.terminal
-        .say("sessions issued before keep their old end; `hallpass exec` issues a new one");
+    cx.terminal.say(OLD_SESSIONS);
     Ok(Exit::Ok)
+}
+
+/// Moves the end.
+///
+/// # Errors
+/// As every order.
+pub(super) async fn order(
+    session: &Session,
+    id: &AccessRequestId,
+    by: Duration,
+    reason: String,
+) -> Result<v1::AccessRequest, CliError> {
+    let message = v1::ExtendAccessRequestRequest {
+        name: id.name(),
+        request_id: new_request_id(),
+        extend_by: Some(convert::duration(by)),
+        reason,
+    };
+    let answer = session
+        .call(Patience::Write, || {
+            let (mut client, message) = (session.access(), message.clone());
+            async move { client.extend_access_request(timed(message)).await }
+        })
+        .await;
+    match answer {
+        Ok(request) => Ok(request),
+        Err(error) => Err(too_late(session, id, error).await),
+    }
 }

@@ -59,6 +59,10 @@ pub(super) async fn login(cx: &Context, token_stdin: bool) -> Result<Exit, CliEr
 /// [`CliError::TokenFile`].
 pub(super) fn logout(cx: &Context) -> Result<Exit, CliError> {
     let server = display(&cx.server);
+    // While the token still tells whose it is.
+    if let Some(store) = cx.store() {
+        store.clear();
+    }
     let was_logged_in = cx.token_file().remove()?;
     cx.terminal.say(&if was_logged_in {
         format!("logged out of {server}")

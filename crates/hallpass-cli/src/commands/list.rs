@@ -46,6 +46,9 @@ pub(super) async fn ls(cx: &Context, args: LsArgs) -> Result<Exit, CliError> {
         message.page_token = page.next_page_token;
     }
     list.truncate(limit);
+    if !args.all_requesters {
+        list.iter().for_each(|request| cx.note(request));
+    }
     // The server's order has those first whose workflow still runs.
     list.sort_by_key(|r| std::cmp::Reverse(words::instant(r.create_time.as_ref())));
     if list.is_empty() {

@@ -1,80 +1,52 @@
 //! `request`: plan, ask, say the id, wait.
 
+mod plan;
+
 use std::time::Duration;
 
-use hallpass_proto::v1::access_request::State;
 use hallpass_proto::{convert, v1};
 use hallpass_types::{AccessRequestId, EntitlementId, GrantDuration, Reason, Ticket};
-use serde::Serialize;
+use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::watch::{self, Wait, Waited};
-use super::{Context, entitlements, new_request_id};
+use super::{Context, entitlements, extend, new_request_id, pick, target};
 use crate::cli::{Output, RequestArgs, Until};
 use crate::connect::{Session, timed};
 use crate::errors::CliError;
 use crate::exit::Exit;
 use crate::output::progress::Lines;
-use crate::output::{Colour, View, detail, json, words};
+use crate::output::{json, words};
 use crate::retry::Patience;
+use plan::{Plan, Step};
 
 const USUAL_DURATION: Duration = Duration::from_secs(3_600);
 
-/// What would happen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Plan {
-    Activate,
-    Ask { missing: String },
-    Deny { why: String },
+/// One thing that another command needs and that is not there.
+pub(super) struct Wanted {
+    /// What.
+    pub(super) entitlement: EntitlementId,
+    /// For how long; the usual when absent.
+    pub(super) duration: Option<GrantDuration>,
+    /// Why.
+    pub(super) reason: String,
+    /// Do not ask for confirmation.
+    pub(super) yes: bool,
+    /// How long to wait for it.
+    pub(super) timeout: Duration,
 }
 
-/// What `--dry-run` prints for programs.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PlanObject {
-    plan: &'static str,
-    access_request: json::AccessRequest,
+/// What is said with every request of one command.
+struct Words {
+    reason: String,
+    ticket: String,
+    request_id: Option<String>,
 }
 
-impl Plan {
-    fn of(answer: &v1::AccessRequest) -> Self {
-        match answer.state() {
-            State::Denied | State::Failed => Self::Deny {
-                why: words::why_not(answer),
-            },
-            State::AwaitingApproval => Self::Ask {
-                missing: words::missing(answer.approvals.as_ref()),
-            },
-            _ => match words::missing(answer.approvals.as_ref()).as_str() {
-                "nobody" => Self::Activate,
-                missing => Self::Ask {
-                    missing: missing.to_owned(),
-                },
-            },
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Activate => "WILL_ACTIVATE",
-            Self::Ask { .. } => "WILL_ASK",
-            Self::Deny { .. } => "WILL_BE_DENIED",
-        }
-    }
-
-    fn human(&self, view: &View) -> String {
-        match self {
-            Self::Activate => view.paint("WILL ACTIVATE", Some(Colour::Green)),
-            Self::Ask { missing } => {
-                format!(
-                    "{} ({missing})",
-                    view.paint("WILL ASK", Some(Colour::Yellow))
-                )
-            }
-            Self::Deny { why } => {
-                format!("{}: {why}", view.paint("WILL BE DENIED", Some(Colour::Red)))
-            }
-        }
-    }
+/// What was asked for, and how it stands.
+struct Asked {
+    plan: Plan,
+    request: v1::AccessRequest,
 }
 
 /// Asks for access.
@@ -82,101 +54,273 @@ impl Plan {
 /// # Errors
 /// As every order.
 pub(super) async fn run(cx: &Context, args: RequestArgs) -> Result<Exit, CliError> {
-    let (reason, ticket) = (
-        reason(cx, args.reason.as_deref())?,
-        ticket(args.ticket.as_deref())?,
-    );
-    let session = cx.session().await?;
-    let duration = match args.duration {
-        Some(duration) => duration.as_std(),
-        None => usual_duration(&session, &args.entitlement).await?,
+    if args.entitlements.is_empty() && !cx.terminal.can_ask {
+        let words = "name what to ask for; `hallpass entitlements` lists it";
+        return Err(CliError::Usage(words.to_owned()));
+    }
+    if args.request_id.is_some() && args.entitlements.len() > 1 {
+        let words = "--request-id goes with one entitlement";
+        return Err(CliError::Usage(words.to_owned()));
+    }
+    let ticket = ticket(args.ticket.as_deref())?;
+    let (session, reason, wanted) = if args.entitlements.is_empty() {
+        let session = cx.session().await?;
+        let list = entitlements::all(&session, false).await?;
+        let Some(one) = pick::entitlement(cx, &list)? else {
+            return Ok(nothing_asked(cx));
+        };
+        (session, reason(cx, args.reason.as_deref())?, vec![one])
+    } else {
+        let reason = reason(cx, args.reason.as_deref())?;
+        (cx.session().await?, reason, args.entitlements.clone())
     };
-    let request_id = args
-        .request_id
-        .as_ref()
-        .map_or_else(new_request_id, ToString::to_string);
-    let wanted = v1::CreateAccessRequestRequest {
-        access_request: Some(v1::AccessRequest {
-            entitlement: args.entitlement.name(),
-            duration: Some(convert::duration(duration)),
-            reason,
-            ticket,
-            ..Default::default()
-        }),
-        request_id,
-        validate_only: true,
+    let words = Words {
+        reason,
+        ticket,
+        request_id: args.request_id.as_ref().map(ToString::to_string),
     };
-    let answer = create(&session, &wanted).await?;
-    let plan = Plan::of(&answer);
+    // An idempotency key says which request is meant, so there is nothing to look for.
+    let open = if args.new || args.request_id.is_some() {
+        Vec::new()
+    } else {
+        target::open_among(cx, &session, &wanted).await?
+    };
+    let (words, plans) = plans(&session, &wanted, args.duration, words, &open).await?;
     if args.dry_run {
-        return show_plan(cx, &plan, &answer);
+        return show_plans(cx, &plans);
     }
-    let view = cx.terminal.view();
-    let span = crate::durations::words(duration);
-    cx.terminal.say(&format!(
-        "{} for {span}: {}",
-        args.entitlement,
-        plan.human(&view)
-    ));
-    if let Plan::Deny { .. } = plan {
-        if cx.terminal.output == Output::Json {
-            return show_plan(cx, &plan, &answer);
-        }
-        return Ok(Exit::Denied);
+    let mut exit = say_plans(cx, &plans)?;
+    let is_action = plans.iter().any(Plan::is_action);
+    if is_action && cx.terminal.can_ask && !args.yes && !agreed(cx)? {
+        return Ok(nothing_asked(cx));
     }
-    if cx.terminal.can_ask && !args.yes {
-        let answer = cx.terminal.ask("Ask for it? [y/N]")?;
-        if !matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes") {
-            cx.terminal.say("nothing was asked");
-            return Ok(Exit::Interrupted);
-        }
-    }
-    let wanted = v1::CreateAccessRequestRequest {
-        validate_only: false,
-        ..wanted
-    };
-    let created = create(&session, &wanted).await.inspect_err(|error| {
-        if error.leaves_doubt() {
-            cx.terminal.say(&format!(
-                "to ask again without asking twice, add --request-id {}",
-                wanted.request_id
-            ));
-        }
-    })?;
     let wait = args.wait || (!args.no_wait && cx.terminal.stdout);
-    finish(cx, &session, created, wait.then_some(args.timeout)).await
+    let mut asked = Vec::new();
+    for plan in plans.into_iter().filter(|plan| !plan.is_denied()) {
+        let request = carry_out(cx, &session, &plan, &words).await?;
+        announce(cx, &plan, &request, Lines::Stdout)?;
+        asked.push(Asked { plan, request });
+    }
+    let deadline = Instant::now() + args.timeout;
+    for one in asked {
+        exit = exit.or(finish(cx, &session, one, wait.then_some(deadline)).await?);
+    }
+    Ok(exit)
 }
 
-/// Prints the id, then waits if that is wanted.
+/// Gets one thing that another command needs; the exit says why not. Nothing goes to stdout.
+///
+/// # Errors
+/// As every order.
+pub(super) async fn obtain(
+    cx: &Context,
+    session: &Session,
+    wanted: Wanted,
+) -> Result<Result<AccessRequestId, Exit>, CliError> {
+    let words = Words {
+        reason: wanted.reason,
+        ticket: String::new(),
+        request_id: None,
+    };
+    let targets = [wanted.entitlement];
+    let (words, plans) = plans(session, &targets, wanted.duration, words, &[]).await?;
+    let exit = say_plans(cx, &plans)?;
+    let Some(plan) = plans.into_iter().next().filter(|plan| !plan.is_denied()) else {
+        return Ok(Err(exit));
+    };
+    if cx.terminal.can_ask && !wanted.yes && !agreed(cx)? {
+        return Ok(Err(nothing_asked(cx)));
+    }
+    let request = carry_out(cx, session, &plan, &words).await?;
+    let id = id_of(&request)?;
+    announce(cx, &plan, &request, Lines::Stderr)?;
+    let deadline = Instant::now() + wanted.timeout;
+    match finish(cx, session, Asked { plan, request }, Some(deadline)).await? {
+        Exit::Ok => Ok(Ok(id)),
+        exit => Ok(Err(exit)),
+    }
+}
+
+fn nothing_asked(cx: &Context) -> Exit {
+    cx.terminal.say("nothing was asked");
+    Exit::Interrupted
+}
+
+fn agreed(cx: &Context) -> Result<bool, CliError> {
+    let answer = cx.terminal.ask("Ask for it? [y/N]")?;
+    Ok(matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// What asking for each would do.
+async fn plans(
+    session: &Session,
+    wanted: &[EntitlementId],
+    duration: Option<GrantDuration>,
+    mut words: Words,
+    open: &[v1::AccessRequest],
+) -> Result<(Words, Vec<Plan>), CliError> {
+    let list = match duration {
+        Some(_) => Vec::new(),
+        None => entitlements::all(session, true).await?,
+    };
+    // One key from the question to the order, so that the answer is about the same request.
+    if wanted.len() == 1 && words.request_id.is_none() {
+        words.request_id = Some(new_request_id());
+    }
+    let mut plans = Vec::new();
+    for entitlement in wanted {
+        let duration =
+            duration.map_or_else(|| usual_duration(&list, entitlement), GrantDuration::as_std);
+        let plan = match Plan::of_open(open, entitlement, duration, Timestamp::now()) {
+            Some(plan) => plan,
+            None => {
+                let message = message(entitlement, duration, &words, true);
+                let answer = create(session, &message).await?;
+                Plan::of_answer(entitlement, duration, answer)
+            }
+        };
+        plans.push(plan);
+    }
+    Ok((words, plans))
+}
+
+fn message(
+    entitlement: &EntitlementId,
+    duration: Duration,
+    words: &Words,
+    validate_only: bool,
+) -> v1::CreateAccessRequestRequest {
+    v1::CreateAccessRequestRequest {
+        access_request: Some(v1::AccessRequest {
+            entitlement: entitlement.name(),
+            duration: Some(convert::duration(duration)),
+            reason: words.reason.clone(),
+            ticket: words.ticket.clone(),
+            ..Default::default()
+        }),
+        request_id: words.request_id.clone().unwrap_or_else(new_request_id),
+        validate_only,
+    }
+}
+
+/// Says the plans; the exit is that of those which policy would deny.
+fn say_plans(cx: &Context, plans: &[Plan]) -> Result<Exit, CliError> {
+    let view = cx.terminal.view();
+    let mut exit = Exit::Ok;
+    for plan in plans {
+        let span = crate::durations::words(plan.duration);
+        let (entitlement, human) = (&plan.entitlement, plan.human(&view));
+        cx.terminal
+            .say(&format!("{entitlement} for {span}: {human}"));
+        if plan.is_denied() {
+            exit = Exit::Denied;
+            if cx.terminal.output == Output::Json {
+                cx.terminal.show(&plan.object(), String::new)?;
+            }
+        }
+    }
+    Ok(exit)
+}
+
+fn show_plans(cx: &Context, plans: &[Plan]) -> Result<Exit, CliError> {
+    let view = cx.terminal.view();
+    let mut exit = Exit::Ok;
+    for plan in plans {
+        let name = match plans {
+            [_] => String::new(),
+            _ => format!("{}: ", plan.entitlement),
+        };
+        cx.terminal
+            .show(&plan.object(), || format!("{name}{}\n", plan.human(&view)))?;
+        if plan.is_denied() {
+            exit = Exit::Denied;
+        }
+    }
+    Ok(exit)
+}
+
+/// Does what the plan says; a plan that changes nothing gives the request that is there.
+async fn carry_out(
+    cx: &Context,
+    session: &Session,
+    plan: &Plan,
+    words: &Words,
+) -> Result<v1::AccessRequest, CliError> {
+    let request = match plan.step {
+        Step::Extend { by } => {
+            let id = id_of(&plan.request)?;
+            extend::order(session, &id, by, words.reason.clone()).await?
+        }
+        Step::Have | Step::Wait => plan.request.clone(),
+        _ => {
+            let message = message(&plan.entitlement, plan.duration, words, false);
+            let created = create(session, &message).await;
+            created.inspect_err(|error| {
+                if error.leaves_doubt() {
+                    cx.terminal.say(&format!(
+                        "to ask again without asking twice, add --request-id {}",
+                        message.request_id
+                    ));
+                }
+            })?
+        }
+    };
+    cx.note(&request);
+    Ok(request)
+}
+
+fn id_of(request: &v1::AccessRequest) -> Result<AccessRequestId, CliError> {
+    AccessRequestId::parse_name(&request.name)
+        .map_err(|_| CliError::Answer("it names no access request"))
+}
+
+/// Says the id before anything blocks, and what was done.
+fn announce(
+    cx: &Context,
+    plan: &Plan,
+    request: &v1::AccessRequest,
+    lines: Lines,
+) -> Result<(), CliError> {
+    let id = id_of(request)?;
+    match lines {
+        Lines::Stdout => cx
+            .terminal
+            .show(&json::AccessRequest::from(request), || format!("{id}\n"))?,
+        Lines::Stderr => cx.terminal.say(id.as_str()),
+    }
+    let view = cx.terminal.view();
+    cx.terminal.say(&plan.done(&view, request));
+    Ok(())
+}
+
+/// Waits until `deadline`, if that is wanted, and says what to do next.
 async fn finish(
     cx: &Context,
     session: &Session,
-    created: v1::AccessRequest,
-    wait: Option<Duration>,
+    asked: Asked,
+    deadline: Option<Instant>,
 ) -> Result<Exit, CliError> {
-    let id = AccessRequestId::parse_name(&created.name)
-        .map_err(|_| CliError::Answer("it names no access request"))?;
-    let view = cx.terminal.view();
-    cx.terminal
-        .show(&json::AccessRequest::from(&created), || format!("{id}\n"))?;
-    cx.terminal.say(&detail::state_line(&view, &created));
-    let exit = match watch::settled(created.state(), Until::Active) {
+    let id = id_of(&asked.request)?;
+    let exit = match watch::settled(asked.request.state(), Until::Active) {
         Some(exit) => exit,
         None => {
             cx.terminal.say(&format!(
                 "to wait for it, now or later: hallpass watch {id}"
             ));
-            let Some(timeout) = wait else {
+            let Some(deadline) = deadline else {
                 return Ok(Exit::Ok);
             };
             let wait = Wait {
                 id: &id,
                 until: Until::Active,
-                timeout: Some(timeout),
+                timeout: Some(deadline.saturating_duration_since(Instant::now())),
                 lines: Lines::Stderr,
             };
-            match watch::follow(cx, session, wait, Some(created)).await? {
-                Waited::Settled(_, exit) => exit,
+            match watch::follow(cx, session, wait, Some(asked.request)).await? {
+                Waited::Settled(request, exit) => {
+                    cx.note(&request);
+                    exit
+                }
                 Waited::Not(exit) => {
                     watch::say_resume(cx, &id, exit);
                     return Ok(exit);
@@ -185,24 +329,13 @@ async fn finish(
         }
     };
     if exit == Exit::Ok {
+        if matches!(asked.plan.step, Step::Extend { .. }) {
+            cx.terminal.say(extend::OLD_SESSIONS);
+        }
         cx.terminal
             .say(&format!("use it: hallpass exec {id} -- COMMAND"));
     }
     Ok(exit)
-}
-
-fn show_plan(cx: &Context, plan: &Plan, answer: &v1::AccessRequest) -> Result<Exit, CliError> {
-    let view = cx.terminal.view();
-    let object = PlanObject {
-        plan: plan.code(),
-        access_request: answer.into(),
-    };
-    cx.terminal
-        .show(&object, || format!("{}\n", plan.human(&view)))?;
-    Ok(match plan {
-        Plan::Deny { .. } => Exit::Denied,
-        _ => Exit::Ok,
-    })
 }
 
 async fn create(
@@ -218,17 +351,12 @@ async fn create(
 }
 
 /// An hour, or what policy allows if that is less.
-async fn usual_duration(
-    session: &Session,
-    entitlement: &EntitlementId,
-) -> Result<Duration, CliError> {
+fn usual_duration(list: &[v1::Entitlement], entitlement: &EntitlementId) -> Duration {
     let name = entitlement.name();
-    let list = entitlements::all(session, true).await?;
-    let found = list.iter().find(|e| e.name == name);
-    let longest = found.and_then(|e| {
+    let longest = list.iter().find(|e| e.name == name).and_then(|e| {
         words::span(e.allowed_duration.as_ref()).or_else(|| words::span(e.max_duration.as_ref()))
     });
-    Ok(longest.map_or(USUAL_DURATION, usual))
+    longest.map_or(USUAL_DURATION, usual)
 }
 
 fn usual(longest: Duration) -> Duration {
@@ -236,7 +364,11 @@ fn usual(longest: Duration) -> Duration {
     Duration::from_secs(longest.min(USUAL_DURATION).max(least).as_secs())
 }
 
-fn reason(cx: &Context, given: Option<&str>) -> Result<String, CliError> {
+/// The reason as given, else as typed where somebody can be asked.
+///
+/// # Errors
+/// [`CliError::Usage`] when there is none or it cannot be one.
+pub(super) fn reason(cx: &Context, given: Option<&str>) -> Result<String, CliError> {
     let text = match given {
         Some(text) => text.to_owned(),
         None if cx.terminal.can_ask => cx.terminal.ask("Why?")?,
@@ -258,36 +390,6 @@ fn ticket(given: Option<&str>) -> Result<String, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn answer(state: State, owner: i32) -> v1::AccessRequest {
-        v1::AccessRequest {
-            state: state.into(),
-            approvals: Some(v1::Approvals {
-                required: Some(v1::ApprovalTally {
-                    owner,
-                    security: 0,
-                    distinct: owner,
-                }),
-                counted: None,
-            }),
-            note: "not on call".to_owned(),
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn the_plan_follows_the_state_and_the_missing_approvals() {
-        let plan = |state, owner| Plan::of(&answer(state, owner)).code();
-        assert_eq!(plan(State::Provisioning, 0), "WILL_ACTIVATE");
-        assert_eq!(plan(State::Checking, 1), "WILL_ASK");
-        assert_eq!(plan(State::AwaitingApproval, 1), "WILL_ASK");
-        assert_eq!(
-            Plan::of(&answer(State::Denied, 0)),
-            Plan::Deny {
-                why: "not on call".to_owned()
-            }
-        );
-    }
 
     #[test]
     fn the_usual_duration_is_an_hour_or_less() {

@@ -105,7 +105,7 @@ fn facts(sheet: &mut Sheet, view: &View, r: &v1::AccessRequest) {
     if let Some(lag) = words::span(r.lag.as_ref()) {
         sheet.row("lag", &durations::measured(lag));
     }
-    sheet.row("note", &clean(&r.note));
+    sheet.row("note", &clean(words::note(r)));
 }
 
 fn approvals(r: &v1::AccessRequest) -> String {

@@ -113,6 +113,7 @@ shape!(
         max_duration: Option<String> = span(w.max_duration.as_ref()),
         owners: Vec<String> = w.owners.clone(),
         allowed_duration: Option<String> = span(w.allowed_duration.as_ref()),
+        region: String = w.region.clone(),
     }
 );
 

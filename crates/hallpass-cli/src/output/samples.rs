@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use super::View;
 
 /// 2026-03-01 12:00:00 UTC plus `seconds`.
-pub(super) fn at(seconds: i64) -> prost_types::Timestamp {
+pub(crate) fn at(seconds: i64) -> prost_types::Timestamp {
     prost_types::Timestamp {
         seconds: 1_772_366_400 + seconds,
         nanos: 0,
@@ -16,7 +16,7 @@ pub(super) fn at(seconds: i64) -> prost_types::Timestamp {
 }
 
 /// A reader in UTC at 12:10, without colours.
-pub(super) fn view(width: Option<u16>) -> View {
+pub(crate) fn view(width: Option<u16>) -> View {
     View {
         now: Timestamp::from_second(at(600).seconds).unwrap(),
         zone: TimeZone::UTC,
@@ -26,7 +26,7 @@ pub(super) fn view(width: Option<u16>) -> View {
 }
 
 /// A person.
-pub(super) fn person(name: &str) -> v1::Principal {
+pub(crate) fn person(name: &str) -> v1::Principal {
     v1::Principal {
         id: format!("https://idp.example#{}", name.to_lowercase()),
         kind: v1::PrincipalKind::Human.into(),
@@ -39,7 +39,7 @@ pub(super) fn person(name: &str) -> v1::Principal {
 }
 
 /// What is asked for.
-pub(super) fn entitlement() -> v1::Entitlement {
+pub(crate) fn entitlement() -> v1::Entitlement {
     v1::Entitlement {
         name: "entitlements/prod-db-admin".to_owned(),
         title: "Database admin".to_owned(),
@@ -52,16 +52,17 @@ pub(super) fn entitlement() -> v1::Entitlement {
         max_duration: Some(span(14_400)),
         owners: vec!["data-owners".to_owned()],
         allowed_duration: Some(span(7_200)),
+        region: "eu-central-1".to_owned(),
     }
 }
 
 /// Whole seconds.
-pub(super) fn span(seconds: i64) -> prost_types::Duration {
+pub(crate) fn span(seconds: i64) -> prost_types::Duration {
     prost_types::Duration { seconds, nanos: 0 }
 }
 
 /// Waits for a second approval; its words try to drive the terminal.
-pub(super) fn pending() -> v1::AccessRequest {
+pub(crate) fn pending() -> v1::AccessRequest {
     let tally = |owner, security, distinct| v1::ApprovalTally {
         owner,
         security,
@@ -105,7 +106,7 @@ pub(super) fn pending() -> v1::AccessRequest {
 }
 
 /// Approved and active until 13:40.
-pub(super) fn active() -> v1::AccessRequest {
+pub(crate) fn active() -> v1::AccessRequest {
     v1::AccessRequest {
         state: State::Active.into(),
         update_time: Some(at(60)),
@@ -126,7 +127,7 @@ pub(super) fn active() -> v1::AccessRequest {
 }
 
 /// Returned and proved.
-pub(super) fn ended() -> v1::AccessRequest {
+pub(crate) fn ended() -> v1::AccessRequest {
     v1::AccessRequest {
         state: State::Ended.into(),
         update_time: Some(at(500)),
@@ -151,7 +152,7 @@ pub(super) fn ended() -> v1::AccessRequest {
 }
 
 /// Something is left, and a message was refused.
-pub(super) fn stuck() -> v1::AccessRequest {
+pub(crate) fn stuck() -> v1::AccessRequest {
     v1::AccessRequest {
         state: State::Stuck.into(),
         end_cause: v1::EndCause::Expired.into(),

@@ -12,6 +12,8 @@ use crate::durations;
 
 const REASON_CHARACTERS: usize = 60;
 const PADDING: u16 = 2;
+/// What the whole queue needs at least.
+const QUEUE_COLUMNS: u16 = 100;
 
 /// Rows under `header`; columns in `firm` never wrap.
 fn render(view: &View, header: &[&str], firm: &[usize], rows: Vec<Vec<String>>) -> String {
@@ -123,39 +125,43 @@ fn when(view: &View, r: &v1::AccessRequest) -> String {
     .unwrap_or_default()
 }
 
-/// What waits for the caller's decision.
+/// What waits for the caller's decision. A narrow terminal has no room for account and risk, which
+/// `show` tells.
 pub(crate) fn queue(view: &View, list: &[v1::AccessRequest]) -> String {
+    let is_narrow = view.width.is_some_and(|width| width < QUEUE_COLUMNS);
+    let about = |r: &v1::AccessRequest| {
+        let details = r.entitlement_details.as_ref();
+        let account = details.map_or_else(String::new, |e| {
+            format!("{} {}", clean(&e.account_name), clean(&e.account))
+        });
+        [
+            account,
+            details.map_or_else(String::new, |e| words::risk(e.risk)),
+        ]
+    };
     let rows = list
         .iter()
         .map(|r| {
-            let details = r.entitlement_details.as_ref();
-            let account = details.map_or_else(String::new, |e| {
-                format!("{} {}", clean(&e.account_name), clean(&e.account))
-            });
-            vec![
+            let mut row = vec![
                 words::id(r),
                 words::who(r.requester.as_ref()),
                 words::entitlement(&r.entitlement),
-                account,
-                details.map_or_else(String::new, |e| words::risk(e.risk)),
                 words::span(r.duration.as_ref()).map_or_else(String::new, durations::words),
                 words::missing(r.approvals.as_ref()),
                 when(view, r),
                 short(&r.reason, REASON_CHARACTERS),
-            ]
+            ];
+            if !is_narrow {
+                row.splice(3..3, about(r));
+            }
+            row
         })
         .collect();
-    let header = [
-        "ID",
-        "WHO",
-        "ENTITLEMENT",
-        "ACCOUNT",
-        "RISK",
-        "FOR",
-        "NEEDS",
-        "WHEN",
-        "REASON",
-    ];
+    let mut header = vec!["ID", "WHO", "ENTITLEMENT", "FOR", "NEEDS", "WHEN", "REASON"];
+    if is_narrow {
+        return render(view, &header, &[0, 3], rows);
+    }
+    header.splice(3..3, ["ACCOUNT", "RISK"]);
     render(view, &header, &[0, 4, 5], rows)
 }
 

@@ -200,6 +200,16 @@ pub(crate) fn tallies(approvals: Option<&v1::Approvals>) -> (v1::ApprovalTally, 
     )
 }
 
+/// The note, unless it only repeats whose decision it was.
+pub(crate) fn note(request: &v1::AccessRequest) -> &str {
+    let is_said = request.state() == State::Denied
+        && request.decisions.iter().any(|d| {
+            let who = d.approver.as_ref().map_or("", |p| p.id.as_str());
+            d.verdict() == v1::Verdict::Deny && !who.is_empty() && request.note.contains(who)
+        });
+    if is_said { "" } else { &request.note }
+}
+
 /// Everything the gates and people said against it, without repeating.
 pub(crate) fn why_not(request: &v1::AccessRequest) -> String {
     let mut parts: Vec<String> = Vec::new();
@@ -220,7 +230,7 @@ pub(crate) fn why_not(request: &v1::AccessRequest) -> String {
     {
         add(&format!("{}: {}", who(d.approver.as_ref()), d.reason));
     }
-    add(&request.note);
+    add(note(request));
     if parts.is_empty() {
         "no reason was given".to_owned()
     } else {
@@ -271,5 +281,22 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(why_not(&request), "only on call");
+        let denied = v1::AccessRequest {
+            state: State::Denied.into(),
+            decisions: vec![v1::Decision {
+                approver: Some(v1::Principal {
+                    id: "https://idp.example#bob".to_owned(),
+                    display_name: "Bob".to_owned(),
+                    ..Default::default()
+                }),
+                verdict: v1::Verdict::Deny.into(),
+                reason: "ask tomorrow".to_owned(),
+                ..Default::default()
+            }],
+            note: "Denied by https://idp.example#bob.".to_owned(),
+            ..Default::default()
+        };
+        assert_eq!(why_not(&denied), "Bob: ask tomorrow");
+        assert_eq!(note(&denied), "");
     }
 }

@@ -40,6 +40,10 @@ pub(crate) struct World {
     pub(crate) issue_for: Mutex<&'static str>,
     pub(crate) plan: Mutex<State>,
     pub(crate) accepted: Mutex<Option<&'static str>>,
+    /// What the caller has open, when that is asked for.
+    pub(crate) open: Mutex<Vec<v1::AccessRequest>>,
+    /// When sessions expire, and the end that they carry, in Unix seconds.
+    pub(crate) session: Mutex<(i64, i64)>,
 }
 
 pub(crate) fn at(seconds: i64) -> prost_types::Timestamp {
@@ -74,6 +78,7 @@ pub(crate) fn request(state: State, revision: i64) -> v1::AccessRequest {
             counted: Some(tally(0)),
         }),
         role_arn: ROLE.to_owned(),
+        end_time: (state == State::Active).then(|| at(600)),
         revision,
         ..Default::default()
     }
@@ -89,6 +94,8 @@ impl World {
             issue_for: Mutex::new(ID),
             plan: Mutex::new(State::AwaitingApproval),
             accepted: Mutex::default(),
+            open: Mutex::default(),
+            session: Mutex::new((at(7_200).seconds, at(600).seconds)),
         })
     }
 
@@ -197,6 +204,7 @@ impl AccessService for Fake {
         let entitlement = |name: &str, seconds| v1::Entitlement {
             name: format!("entitlements/{name}"),
             allowed_duration: Some(prost_types::Duration { seconds, nanos: 0 }),
+            region: "eu-central-1".to_owned(),
             ..Default::default()
         };
         Ok(Response::new(match r.get_ref().page_token.as_str() {
@@ -245,6 +253,13 @@ impl AccessService for Fake {
     ) -> Answer<v1::ListAccessRequestsResponse> {
         self.enter("List", &r, "")?;
         let wanted = &r.get_ref().states;
+        if wanted.len() == 4 {
+            let open = self.0.open.lock().unwrap().clone();
+            return Ok(Response::new(v1::ListAccessRequestsResponse {
+                access_requests: open,
+                next_page_token: String::new(),
+            }));
+        }
         let mut list = vec![self.now()];
         list.retain(|one| wanted.is_empty() || wanted.contains(&one.state));
         Ok(Response::new(v1::ListAccessRequestsResponse {
@@ -311,11 +326,14 @@ impl AccessService for Fake {
         let key = message.recipient_public_key.clone();
         self.0.keys.lock().unwrap().push(key.clone());
         self.enter("Issue", &r, &message.request_id)?;
-        let expires = Timestamp::from_second(at(7_200).seconds).unwrap();
-        let end = Timestamp::from_second(at(600).seconds).unwrap();
+        let (expire_second, end_second) = *self.0.session.lock().unwrap();
+        let expires = Timestamp::from_second(expire_second).unwrap();
+        let end = Timestamp::from_second(end_second).unwrap();
+        let wire = |seconds| prost_types::Timestamp { seconds, nanos: 0 };
+        let serial = i32::try_from(self.0.count("Issue")).unwrap();
         let id = AccessRequestId::parse(*self.0.issue_for.lock().unwrap()).unwrap();
         let requester = PrincipalId::parse(REQUESTER).unwrap();
-        let bound_to = associated_data(&id, &requester, ROLE, end, 1);
+        let bound_to = associated_data(&id, &requester, ROLE, end, serial.unsigned_abs());
         let secret = SecretCredentials::new(
             "ASIAEXAMPLE".to_owned(),
             SECRET.to_owned().into(),
@@ -327,9 +345,9 @@ impl AccessService for Fake {
         Ok(Response::new(v1::SealedCredentials {
             credential: Some(v1::IssuedCredential {
                 access_key_id: "ASIAEXAMPLE".to_owned(),
-                session_expire_time: Some(at(7_200)),
-                end_time: Some(at(600)),
-                serial: 1,
+                session_expire_time: Some(wire(expire_second)),
+                end_time: Some(wire(end_second)),
+                serial,
                 ..Default::default()
             }),
             suite: sealed.suite.to_owned(),
@@ -413,5 +431,16 @@ impl AuditService for Fake {
     ) -> Answer<v1::ListAuditRecordsResponse> {
         self.enter("Records", &r, "")?;
         Ok(Response::new(v1::ListAuditRecordsResponse::default()))
+    }
+
+    type ExportAuditRecordsStream = ReceiverStream<Result<v1::ExportAuditRecordsResponse, Status>>;
+
+    async fn export_audit_records(
+        &self,
+        r: Request<v1::ExportAuditRecordsRequest>,
+    ) -> Answer<Self::ExportAuditRecordsStream> {
+        self.enter("Export", &r, "")?;
+        let (_, receive) = tokio::sync::mpsc::channel(1);
+        Ok(Response::new(ReceiverStream::new(receive)))
     }
 }

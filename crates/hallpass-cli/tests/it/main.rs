@@ -6,8 +6,13 @@
 )]
 
 mod at_terminal;
+mod aws_profiles;
+mod console;
 mod fake;
+mod kept;
+mod offline;
 mod requests;
 mod run;
 mod secrets;
+mod served;
 mod sessions;

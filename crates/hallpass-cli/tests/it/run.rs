@@ -63,8 +63,22 @@ impl User {
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hallpass"));
+        command.args(arguments);
+        self.furnish(command)
+    }
+
+    /// Run by another program, which gets `options` first.
+    pub(crate) fn command_by(&self, runner: &str, options: &[&str], arguments: &[&str]) -> Command {
+        let mut command = Command::new(runner);
         command
-            .args(arguments)
+            .args(options)
+            .arg(env!("CARGO_BIN_EXE_hallpass"))
+            .args(arguments);
+        self.furnish(command)
+    }
+
+    fn furnish(&self, mut command: Command) -> Command {
+        command
             .env_clear()
             .env("HOME", self.home.path())
             .env("PATH", std::env::var_os("PATH").unwrap())

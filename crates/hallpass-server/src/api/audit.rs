@@ -5,8 +5,8 @@ use std::sync::Arc;
 use hallpass_proto::convert;
 use hallpass_proto::v1::audit_service_server::AuditService;
 use hallpass_proto::v1::{
-    GetTimelineRequest, GetTimelineResponse, ListAuditRecordsRequest, ListAuditRecordsResponse,
-    TimelineEntry,
+    ExportAuditRecordsRequest, GetTimelineRequest, GetTimelineResponse, ListAuditRecordsRequest,
+    ListAuditRecordsResponse, TimelineEntry,
 };
 use hallpass_types::AccessRequestId;
 use tonic::{Request, Response, Status};
@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 use super::Api;
 use super::auth::caller;
 use super::errors::{self, BadFields, bad_field};
+use super::export::{Export, Parts};
 use super::lists::{Page, snapshots};
 use crate::requests::Filter;
 
@@ -93,5 +94,19 @@ impl AuditService for Audit {
             access_requests: all.iter().map(convert::access_request).collect(),
             next_page_token,
         }))
+    }
+    type ExportAuditRecordsStream = Parts;
+
+    async fn export_audit_records(
+        &self,
+        request: Request<ExportAuditRecordsRequest>,
+    ) -> Result<Response<Parts>, Status> {
+        let caller = caller(&request)?.clone();
+        let answer = self.0.may_view_all(&caller.principal);
+        if !answer.allows() {
+            return Err(errors::denied_by_policy(&answer));
+        }
+        let export = Export::read(Arc::clone(&self.0), caller, request.into_inner())?;
+        Ok(Response::new(export.parts()))
     }
 }

@@ -29,13 +29,33 @@ const LAYERS: &[(&str, Ours)] = &[
         Ours::Only(&["hallpass-types", "hallpass-evidence"]),
     ),
     (
+        "hallpass-archive",
+        Ours::Only(&["hallpass-types", "hallpass-evidence"]),
+    ),
+    (
         "hallpass-audit",
         Ours::Only(&["hallpass-types", "hallpass-evidence", "hallpass-workflows"]),
     ),
+    (
+        "hallpass-bundle",
+        Ours::Only(&["hallpass-types", "hallpass-evidence"]),
+    ),
+    (
+        "hallpass-replay",
+        Ours::Only(&[
+            "hallpass-types",
+            "hallpass-evidence",
+            "hallpass-workflows",
+            "hallpass-policy",
+            "hallpass-audit",
+            "hallpass-bundle",
+        ]),
+    ),
     ("hallpass-standins", Ours::Only(&[])),
+    ("hallpass-faults", Ours::Only(&[])),
     (
         "hallpass-server",
-        Ours::AllBut(&["hallpass-cli", "hallpass-tests", "xtask"]),
+        Ours::AllBut(&["hallpass-cli", "hallpass-faults", "hallpass-tests", "xtask"]),
     ),
     (
         "hallpass-cli",
@@ -43,7 +63,9 @@ const LAYERS: &[(&str, Ours)] = &[
             "hallpass-types",
             "hallpass-proto",
             "hallpass-seal",
+            "hallpass-archive",
             "hallpass-audit",
+            "hallpass-bundle",
         ]),
     ),
     ("hallpass-tests", Ours::AllBut(&["xtask"])),
@@ -65,7 +87,12 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["hallpass-identity"]),
     (
         "temporalio-",
-        &["hallpass-workflows", "hallpass-audit", "hallpass-server"],
+        &[
+            "hallpass-workflows",
+            "hallpass-audit",
+            "hallpass-replay",
+            "hallpass-server",
+        ],
     ),
 ];
 

@@ -1,0 +1,66 @@
+//! The port to where the archive is kept.
+
+use std::future::Future;
+
+/// Which state of an object was seen; opaque.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version(pub String);
+
+/// An object as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Its state.
+    pub version: Version,
+}
+
+/// A store failed or refused.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The object is in another state than the caller saw.
+    #[error("it is in another state than was seen")]
+    Conflict,
+    /// An object that never changes is there with other bytes.
+    #[error("it is there with other bytes")]
+    Differs,
+    /// The path leads out of the store, or is no path.
+    #[error("it is not a path of a store")]
+    Path,
+    /// Reading or writing failed.
+    #[error("the store does not answer")]
+    Io(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl StoreError {
+    /// From whatever failed below.
+    pub fn io(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Io(source.into())
+    }
+}
+
+/// Small objects by path. When a method returns, what it did is durable.
+pub trait Store: Send + Sync {
+    /// The object, if it is there.
+    fn read(&self, path: &str) -> impl Future<Output = Result<Option<Object>, StoreError>> + Send;
+
+    /// Makes an object that will never change. One with these bytes may be there already; with
+    /// others it is [`StoreError::Differs`].
+    fn create(
+        &self,
+        path: &str,
+        bytes: Vec<u8>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Writes an object that is in the state `seen`, or that is not there when that is `None`;
+    /// otherwise it is [`StoreError::Conflict`].
+    fn replace(
+        &self,
+        path: &str,
+        bytes: Vec<u8>,
+        seen: Option<&Version>,
+    ) -> impl Future<Output = Result<Version, StoreError>> + Send;
+
+    /// Lets go of a folder of partial tiles, now that the full tile is there. May do nothing.
+    fn discard(&self, folder: &str) -> impl Future<Output = ()> + Send;
+}

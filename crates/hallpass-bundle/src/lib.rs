@@ -1,0 +1,23 @@
+//! The file that an auditor takes away: histories, policy, keys and signed pages in one tar archive.
+//!
+//! This crate may not know: files, the network, clocks, Temporal, policy or what a history says. It
+//! knows names, bytes, digests and signatures, and that every byte of the file counts.
+
+mod bundle;
+mod page;
+mod tar;
+
+pub use bundle::{Bundle, BundleError, PageProblem, compress, decompress};
+pub use page::{ExportFilter, FileEntry, Page, RequestEntry};
+pub use tar::{TarError, read as read_tar, write as write_tar};
+
+/// Folder of the compressed histories.
+pub const HISTORIES: &str = "histories/";
+/// Folder of the policy bundles, one folder for each digest.
+pub const POLICIES: &str = "policies/";
+/// Folder of the signed pages.
+pub const PAGES: &str = "pages/";
+/// Folder for a transparency log's checkpoint and its inclusion and consistency proofs.
+pub const PROOFS: &str = "proofs/";
+/// The public keys that the service signs with, base 64, one a line.
+pub const KEYS: &str = "keys.txt";

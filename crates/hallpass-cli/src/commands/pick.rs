@@ -1,0 +1,66 @@
+//! Choosing from a list on a terminal, by typing parts of the words.
+
+use dialoguer::FuzzySelect;
+use dialoguer::console::Term;
+use dialoguer::theme::{ColorfulTheme, SimpleTheme, Theme};
+use hallpass_proto::v1;
+use hallpass_types::EntitlementId;
+
+use super::Context;
+use crate::durations;
+use crate::errors::CliError;
+use crate::output::clean::{clean, short};
+use crate::output::words;
+
+const TITLE_CHARACTERS: usize = 40;
+const ROWS: usize = 12;
+
+/// Lets the caller choose one of what may be asked for; `None` when they choose nothing. Only when
+/// questions can be asked.
+///
+/// # Errors
+/// [`CliError::Usage`] when there is nothing to choose from, [`CliError::Stdin`].
+pub(super) fn entitlement(
+    cx: &Context,
+    list: &[v1::Entitlement],
+) -> Result<Option<EntitlementId>, CliError> {
+    let mine: Vec<(EntitlementId, String)> = list
+        .iter()
+        .filter(|e| e.allowed_duration.is_some())
+        .filter_map(|e| Some((EntitlementId::parse_name(&e.name).ok()?, row(e))))
+        .collect();
+    if mine.is_empty() {
+        let words = "there is nothing that you may ask for now";
+        return Err(CliError::Usage(words.to_owned()));
+    }
+    let rows: Vec<&str> = mine.iter().map(|(_, row)| row.as_str()).collect();
+    let colourful = ColorfulTheme::default();
+    let theme: &dyn Theme = if cx.terminal.view().colour {
+        &colourful
+    } else {
+        &SimpleTheme
+    };
+    let chosen = FuzzySelect::with_theme(theme)
+        .with_prompt("What for? Type to narrow, Esc to leave")
+        .items(&rows)
+        .default(0)
+        .max_length(ROWS)
+        .interact_on_opt(&Term::stderr())
+        .map_err(|error| CliError::Stdin {
+            source: error.into(),
+        })?;
+    Ok(chosen.and_then(|index| mine.into_iter().nth(index).map(|(id, _)| id)))
+}
+
+fn row(e: &v1::Entitlement) -> String {
+    let allowed =
+        words::span(e.allowed_duration.as_ref()).map_or_else(String::new, durations::words);
+    format!(
+        "{}  {}  {} {}, risk {}, up to {allowed}",
+        words::entitlement(&e.name),
+        short(&e.title, TITLE_CHARACTERS),
+        clean(&e.account_name),
+        clean(&e.environment),
+        words::risk(e.risk),
+    )
+}

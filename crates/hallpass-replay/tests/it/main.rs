@@ -1,0 +1,14 @@
+//! What the auditor's tool holds against the recorded histories.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
+
+mod changed;
+mod edits;
+mod mutation;
+mod stored;
+mod strict;
+mod verify;
