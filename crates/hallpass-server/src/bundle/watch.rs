@@ -83,9 +83,12 @@ pub(crate) async fn reload_on_change(bundles: Arc<Bundles>) {
 
 /// Never, where signals cannot be had.
 async fn hung_up(hangup: &mut Option<Signal>) {
-    match hangup {
-        Some(hangup) if hangup.recv().await.is_some() => {}
-        _ => std::future::pending().await,
+    let ordered = match hangup {
+        Some(hangup) => hangup.recv().await,
+        None => None,
+    };
+    if ordered.is_none() {
+        std::future::pending::<()>().await;
     }
 }
 
