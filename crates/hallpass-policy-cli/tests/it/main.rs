@@ -139,7 +139,7 @@ fn lints_and_limits_of_aws_are_found() {
             .iter()
             .any(|f| f["lint"] == "ends-fence" && f["level"] == "error")
     );
-    let long = format!("\"s3:GetObject\", \"s3:{}\"", "a".repeat(2100));
+    let long = format!("\"s3:GetObject\", \"s3:{}\"", "a".repeat(10_500));
     let big = edited("entitlements.toml", "\"s3:GetObject\"", &long);
     let (code, checked) = json(&["check"], &[big.path()]);
     assert_eq!(
