@@ -175,6 +175,8 @@ impl Archive {
             .prefix(".partial-")
             .tempdir_in(&self.0)
             .map_err(error)?;
+        // Also where a bundle has no policy: whoever reads looks into it.
+        std::fs::create_dir_all(partial.path().join("policies")).map_err(error)?;
         for (name, bytes) in files {
             let path = partial.path().join(name);
             if let Some(folder) = path.parent() {
@@ -331,8 +333,8 @@ mod tests {
             r#"
             [entitlement.create]
             permissions_boundary = "arn:aws:iam::111122223333:policy/b"
-            permissions = '{"Version": "2012-10-17", "Statement": {
-              "Effect": "Allow", "Action": "iam:*", "Resource": "*"}}'
+            permissions = '''{"Version": "2012-10-17", "Statement": {
+              "Effect": "Allow", "Action": "iam:*", "Resource": "*"}}'''
             [entitlement.probe]
             service = "s3"
             path = "/x""#,
