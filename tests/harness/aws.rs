@@ -75,6 +75,19 @@ impl Aws {
         members(&answer, "member")
     }
 
+    /// The document of one inline policy of a role; `None` when there is none.
+    ///
+    /// # Panics
+    /// When the emulator does not answer.
+    pub async fn role_policy(&self, account: &str, role: &str, policy: &str) -> Option<String> {
+        let query = format!("Action=GetRolePolicy&PolicyName={policy}&RoleName={role}");
+        let answer = self.iam(account, &query).await;
+        let document = members(&answer, "PolicyDocument").pop()?;
+        let query = format!("document={document}");
+        let mut decoded = url::form_urlencoded::parse(query.as_bytes());
+        Some(decoded.next()?.1.into_owned())
+    }
+
     /// Names of the roles whose name begins with `prefix`.
     ///
     /// # Panics

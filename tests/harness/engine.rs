@@ -153,6 +153,71 @@ impl Engine {
             }
         }
     }
+
+    /// Waits until the newest run's history has so many events, also while Temporal is away or has
+    /// no such workflow yet. Returns how many there are; fewer when the workflow has closed.
+    pub async fn until_events(&self, workflow_id: &str, count: usize) -> usize {
+        loop {
+            if let Some(seen) = self.follow(workflow_id, count).await {
+                return seen;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Follows a history by long polls; nothing when Temporal breaks off.
+    async fn follow(&self, workflow_id: &str, count: usize) -> Option<usize> {
+        let target = url::Url::parse(&format!("http://{}", self.address)).ok()?;
+        let options = ConnectionOptions::new(target).build();
+        let mut service = Connection::connect(options).await.ok()?.workflow_service();
+        let mut seen = 0;
+        let mut next_page_token = Vec::new();
+        loop {
+            let request = GetWorkflowExecutionHistoryRequest {
+                namespace: self.namespace.clone(),
+                execution: Some(WorkflowExecution {
+                    workflow_id: workflow_id.to_owned(),
+                    run_id: String::new(),
+                }),
+                wait_new_event: true,
+                next_page_token,
+                ..Default::default()
+            };
+            let answer = service
+                .get_workflow_execution_history(tonic::Request::new(request))
+                .await;
+            let answer = answer.ok()?.into_inner();
+            seen += answer.history.unwrap_or_default().events.len();
+            next_page_token = answer.next_page_token;
+            if seen >= count || next_page_token.is_empty() {
+                return Some(seen);
+            }
+        }
+    }
+
+    /// How many runs a workflow has had, as visibility has it.
+    ///
+    /// # Panics
+    /// When Temporal does not answer.
+    pub async fn runs(&self, workflow_id: &str) -> usize {
+        let query = format!("WorkflowId='{workflow_id}'");
+        let listed = self
+            .must(&["list", "--query", &query, "--output", "json"])
+            .await;
+        serde_json::from_str::<Vec<Value>>(&listed).map_or(0, |runs| runs.len())
+    }
+
+    /// How many workflows of this type are open, as visibility has it.
+    ///
+    /// # Panics
+    /// When Temporal does not answer.
+    pub async fn open(&self, workflow_type: &str) -> usize {
+        let query = format!("WorkflowType='{workflow_type}' AND ExecutionStatus='Running'");
+        let listed = self
+            .must(&["list", "--query", &query, "--output", "json"])
+            .await;
+        serde_json::from_str::<Vec<Value>>(&listed).map_or(0, |runs| runs.len())
+    }
 }
 
 /// The workflow of a request's resource name.

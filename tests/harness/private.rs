@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 
 use hallpass_aws::sandbox;
 use hallpass_faults::FaultProxy;
@@ -32,7 +33,7 @@ pub struct Private {
     /// The emulator.
     pub ministack: Ministack,
     /// Between the service and the emulator: breaks what a test says, and counts calls.
-    pub faults: FaultProxy,
+    pub faults: Arc<FaultProxy>,
     cli: PathBuf,
     config: PathBuf,
     server: String,
@@ -99,16 +100,18 @@ impl Private {
         let endpoint: url::Url = ministack.endpoint().parse().expect("a URL");
         let upstream = endpoint.socket_addrs(|| None).expect("an address")[0];
         let faults = FaultProxy::start(upstream).await.expect("a port");
-        let seeded = sandbox::seed(&endpoint, REGION)
-            .await
-            .expect("the sandbox is seeded");
+        // On a busy machine the emulator's first answers may take too long.
+        let seeded = until("the sandbox is seeded", || async {
+            sandbox::seed(&endpoint, REGION).await.ok()
+        })
+        .await;
         let issuer = issuer_for(&pack).await;
         let port = hallpass_standins::free_port().expect("a port");
         let mut world = Self {
             issuer,
             temporal,
             ministack,
-            faults,
+            faults: Arc::new(faults),
             cli: tools.temporal,
             config: dir.path().join("hallpassd.toml"),
             server: format!("http://127.0.0.1:{port}"),

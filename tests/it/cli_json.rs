@@ -160,6 +160,8 @@ async fn every_command_prints_one_object() {
     kept("return.json", &returned["proof"]);
 
     let dave = Cli::of(world, "dave");
+    let review = json(&Cli::of(world, "erin"), seen, &["audit", "review"]).await;
+    assert!(review.json()["grants"].as_u64().unwrap() >= 1, "{review:?}");
     let sweep = json(&dave, seen, &["admin", "sweep", "--dry-run"]).await;
     assert!(sweep.json().is_object(), "{sweep:?}");
 
@@ -217,6 +219,7 @@ async fn every_command_reports_its_error_as_one_object() {
         &["return", unknown],
         &["revoke", unknown, "-m", "enough"],
         &["timeline", unknown],
+        &["audit", "review"],
         &["admin", "sweep", "--dry-run"],
     ] {
         seen.insert(command[0].to_owned());

@@ -55,6 +55,7 @@ impl Site {
         let text = text(&hallpassd(&["print-config"]).stdout)
             .replace("/etc/hallpass/policy", policy.to_str().unwrap())
             .replace("/etc/hallpass/signing.key", key.to_str().unwrap())
+            .replace("/var/lib/hallpass/archive", dir.path().to_str().unwrap())
             + "\n[aws.accounts.444455556666]\n\
                provisioner_role_arn = \"arn:aws:iam::444455556666:role/hallpass-provisioner\"\n";
         Self { dir, text }

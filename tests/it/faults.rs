@@ -15,8 +15,8 @@ use hallpass_proto::v1::{
 use hallpass_seal::RecipientKey;
 use hallpass_types::RequestId;
 use harness::{
-    Clients, Private, Reading, activities, issue, message, request_of, run_of, until, until_within,
-    uuid, workflow_of,
+    Clients, Private, Reading, activities, issue, message, reason_of, request_of, run_of, until,
+    until_within, uuid, workflow_of,
 };
 use jiff::Timestamp;
 use tonic::Code;
@@ -144,9 +144,21 @@ async fn an_approval_with_no_worker_is_one_decision_however_often_it_is_sent() {
             .decide_access_request(decision.clone())
             .await
     };
-    let refused = decide().await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    for _ in 0..2 {
+        let recorded = decide().await.unwrap_err();
+        assert_eq!(recorded.code(), Code::Unavailable, "{recorded:?}");
+        assert_eq!(reason_of(&recorded), "ORDER_RECORDED");
+    }
+    // Who may not decide is told so by what is recorded, and leaves no trace.
+    let own = alice.decide(&request.name, Verdict::Approve).await;
+    assert_eq!(own.unwrap_err().code(), Code::PermissionDenied);
+    let stranger = world.client("deploy-bot").await;
+    let hidden = stranger.decide(&request.name, Verdict::Approve).await;
+    assert_eq!(hidden.unwrap_err().code(), Code::NotFound);
+
     let _worker = world.serve("worker").await;
+    // It counts without being sent again.
+    alice.watch_until(&request.name, State::Active).await;
     for _ in 0..2 {
         let active = decide().await.unwrap().into_inner();
         assert_eq!(active.state(), State::Active);

@@ -22,10 +22,6 @@ fn role_of(request: &AccessRequest) -> &str {
     request.role_arn.rsplit('/').next().unwrap()
 }
 
-fn cut_of(request: &AccessRequest) -> String {
-    request.name.replace("accessRequests/", "hallpass-cut-")
-}
-
 fn end_of(request: &AccessRequest) -> i64 {
     request.end_time.unwrap().seconds
 }
@@ -108,10 +104,10 @@ async fn a_created_role_exists_while_access_is_active_and_is_gone_afterwards() {
     let proof = ended.proof.unwrap();
     let gone = format!("role {} is gone", request.role_arn);
     assert_eq!(proof.read_back, gone);
-    assert_eq!(
-        proof.denied_call, "",
-        "no canary can be made of a role that is gone"
-    );
+    let refused = format!("sts AssumeRole {}", role_of(&request));
+    assert_eq!(proof.denied_call, refused);
+    assert_eq!(proof.denied_code, "AccessDenied");
+    assert_eq!(proof.no_allowed_call, "the end had already come");
     assert!(seconds_of(ended.lag) < 20.0);
     let refused = issue(&alice, &request.name).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
@@ -276,13 +272,19 @@ async fn returning_a_shared_role_cuts_that_grant_at_once_and_nobody_else() {
     assert_eq!(ended.end_cause(), EndCause::Returned);
     assert!(seconds_of(ended.lag) < 20.0);
     let proof = ended.proof.as_ref().unwrap();
-    let stands = format!("deny {} stands on the shared role", cut_of(&mine));
-    assert_eq!(proof.read_back, stands);
+    assert_eq!(
+        proof.read_back,
+        "deny hallpass-cuts stands on the shared role"
+    );
     assert!(proof.denied_call.starts_with("s3 GET /"), "{proof:?}");
+    // The same canary had worked before: what is denied is denied by the cut.
+    assert_eq!(proof.allowed_call, proof.denied_call);
+    assert_eq!(proof.canary_access_request, mine.name);
     let policies = aws.role_policies(SANDBOX, role_of(&mine)).await;
-    assert!(policies.contains(&cut_of(&mine)), "{policies:?}");
-    assert!(!policies.contains(&cut_of(&my_other)), "{policies:?}");
-    assert!(!policies.contains(&cut_of(&theirs)), "{policies:?}");
+    assert!(
+        policies.contains(&"hallpass-cuts".to_owned()),
+        "{policies:?}"
+    );
     for (who, request) in [(&alice, &my_other), (&bob, &theirs)] {
         assert_eq!(who.get(&request.name).await.unwrap().state(), State::Active);
         who.give_back(&request.name).await.unwrap();
@@ -309,6 +311,12 @@ async fn returning_a_created_role_deletes_it_at_once() {
     assert_eq!(ended.end_cause(), EndCause::Returned);
     is_refused(&aws, &session).await;
     assert!(!aws.role_exists(SANDBOX, role_of(&request)).await);
+    let proof = ended.proof.as_ref().unwrap();
+    let refused = format!("sts AssumeRole {}", role_of(&request));
+    assert_eq!(proof.denied_call, refused);
+    // The deletion waits for no control: it was seen, or the record says that it was too late.
+    let seen = proof.allowed_call.starts_with("s3 GET /");
+    assert_ne!(seen, !proof.no_allowed_call.is_empty(), "{proof:?}");
     works(&aws, &other).await;
     assert!(aws.role_exists(SANDBOX, role_of(&bystander)).await);
     let again = alice.give_back(&request.name).await.unwrap_err();

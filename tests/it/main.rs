@@ -1,5 +1,7 @@
 //! Every integration test, in one binary: through gRPC and the command line, against real parts.
 
+mod activity;
+mod archive;
 mod audit;
 mod authz;
 mod aws_clients;
@@ -7,6 +9,9 @@ mod cli;
 mod cli_aws;
 mod cli_json;
 mod config;
+mod crash;
+mod emulator;
+mod ends;
 mod errors;
 mod exactly_once;
 mod faults;

@@ -17,6 +17,7 @@ use temporalio_common::data_converters::{
     GenericPayloadConverter as _, PayloadConverter, RawValue, SerializationContext,
     SerializationContextData,
 };
+use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
 use temporalio_common::search_attributes::{SearchAttributeKey, Timestamp as AttributeTime};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
@@ -286,7 +287,7 @@ impl AccessRequest {
 }
 
 /// The workflow's time as an instant; the epoch before the first task, which no record shows.
-fn instant(now: Option<std::time::SystemTime>) -> Timestamp {
+pub(crate) fn instant(now: Option<std::time::SystemTime>) -> Timestamp {
     now.and_then(|t| Timestamp::try_from(t).ok())
         .unwrap_or(Timestamp::UNIX_EPOCH)
 }
@@ -325,7 +326,7 @@ fn is_envelope(order: &Value) -> Result<(), HandlerError> {
 }
 
 /// An activity's failure as a stable code and words for people.
-fn explain(error: &ActivityExecutionError) -> (&'static str, String) {
+pub(crate) fn explain(error: &ActivityExecutionError) -> (&'static str, String) {
     if error.as_cancelled().is_some() {
         return ("ended", "access ended meanwhile".to_owned());
     }
@@ -338,4 +339,12 @@ fn explain(error: &ActivityExecutionError) -> (&'static str, String) {
         "failed"
     };
     (code, words.unwrap_or_else(|| error.to_string()))
+}
+
+/// Whether what failed in the activity was of this type.
+fn is_of_type(error: &ActivityExecutionError, name: &str) -> bool {
+    let failure = error.failure();
+    let cause = failure.and_then(|f| f.cause.as_deref()).or(failure);
+    let info = cause.and_then(|f| f.failure_info.as_ref());
+    matches!(info, Some(FailureInfo::ApplicationFailureInfo(info)) if info.r#type == name)
 }

@@ -10,10 +10,10 @@ use temporalio_macros::activity_definitions;
 
 use crate::wire::{
     Admission, AdmitInput, EndInput, IssueInput, MoveFenceInput, ProvisionInput, SweepInput,
-    SweepReport, WeighInput, Weighing,
+    SweepReport, WeighInput, Weighing, WriteCutsInput, WriteCutsOutput,
 };
 
-pub use ports::{Admit, EndAccess, Issue, MoveFence, Provision, Sweep, Tidy, Weigh};
+pub use ports::{Admit, EndAccess, Issue, MoveFence, Provision, Sweep, Weigh, WriteCuts};
 
 /// Activities of an access request.
 #[derive(Debug)]
@@ -61,9 +61,9 @@ impl Ports {
         unimplemented!()
     }
 
-    /// Removes this grant's deny from a shared role once the fence alone holds.
-    #[activity(name = "hallpass.tidy")]
-    pub fn tidy(_: EndInput) -> Result<(), ActivityError> {
+    /// Adds cuts to a shared role, lifts those that are over, reads back what stands.
+    #[activity(name = "hallpass.write_cuts")]
+    pub fn write_cuts(_: WriteCutsInput) -> Result<WriteCutsOutput, ActivityError> {
         unimplemented!()
     }
 

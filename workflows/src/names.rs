@@ -1,15 +1,21 @@
 //! Names that histories and other processes hold us to. Changed only with a patch marker and a
 //! stored history that replays; `tests/golden/wire-names.txt` lists them.
 
-use hallpass_types::AccessRequestId;
+use hallpass_types::{AccessRequestId, AwsAccountId, SharedRole};
 
 /// Task queue of workflows and of every activity but those that end access.
 pub const TASK_QUEUE: &str = "hallpass";
 /// Task queue of the activities that end access: its own capacity, so that asking cannot delay it.
 pub const ENDS_TASK_QUEUE: &str = "hallpass-ends";
+/// Task queue of the workflows and activities that write cuts. Of its own, because activities that
+/// end access wait for them: in one queue, those that wait would take every slot.
+pub const CUTS_TASK_QUEUE: &str = "hallpass-cuts";
 
 /// Workflow type of one access request.
 pub const ACCESS_REQUEST_WORKFLOW: &str = "hallpass.AccessRequest.v1";
+
+/// Workflow type of the one writer of a shared role's cuts.
+pub const ROLE_CUTS_WORKFLOW: &str = "hallpass.RoleCuts.v1";
 
 /// Workflow type of one sweep.
 pub const SWEEP_WORKFLOW: &str = "hallpass.Sweep.v1";
@@ -38,7 +44,47 @@ pub fn workflow_id(id: &AccessRequestId) -> String {
     format!("access-request/{id}")
 }
 
+/// The workflow id of the one writer of a shared role's cuts.
+pub fn role_cuts_id(role: &SharedRole) -> String {
+    format!("role-cuts/{}/{}", role.account, role.role_name)
+}
+
+/// The shared role of a workflow id.
+pub fn shared_role_of(workflow_id: &str) -> Option<SharedRole> {
+    let (account, role_name) = workflow_id.strip_prefix("role-cuts/")?.split_once('/')?;
+    let legal = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
+    let account = AwsAccountId::parse(account).ok()?;
+    let ok = (1..=64).contains(&role_name.len()) && role_name.chars().all(legal);
+    ok.then(|| SharedRole {
+        account,
+        role_name: role_name.to_owned(),
+    })
+}
+
 /// The access request of a workflow id.
 pub fn access_request_of(workflow_id: &str) -> Option<AccessRequestId> {
     AccessRequestId::parse(workflow_id.strip_prefix("access-request/")?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_writers_lead_back_to_their_role() {
+        let role = SharedRole {
+            account: AwsAccountId::parse("111122223333").unwrap(),
+            role_name: "Reports.Reader@x".to_owned(),
+        };
+        assert_eq!(shared_role_of(&role_cuts_id(&role)), Some(role));
+        for odd in [
+            "role-cuts/111122223333",
+            "role-cuts/111122223333/",
+            "role-cuts/111122223333/a/b",
+            "role-cuts/1/Reader",
+            "access-request/111122223333/Reader",
+        ] {
+            assert_eq!(shared_role_of(odd), None, "{odd}");
+        }
+    }
 }

@@ -14,12 +14,15 @@ use crate::names::ENDS_TASK_QUEUE;
 /// Failure type of an activity that must not be tried again.
 pub const REFUSED: &str = "Refused";
 
-/// How long after the end a deny on a shared role is lifted: clocks may differ by a minute, and a
-/// deny that is lifted too early would give a cut session its last seconds back.
-pub const TIDY_AFTER: Duration = Duration::from_secs(75);
+/// Failure type of an end for which the shared role has no room: a person has to make some.
+pub const NO_ROOM: &str = "NoRoom";
 
 /// One attempt of anything that talks to the directory, the policy engine or AWS.
 const ATTEMPT: Duration = Duration::from_secs(30);
+
+/// Activities that end access tell so often that they live: a worker that is killed half-way costs
+/// seconds, not the whole attempt.
+pub const HEARTBEAT: Duration = Duration::from_secs(5);
 
 fn patient(initial: Duration, max: Duration) -> RetryPolicy {
     RetryPolicy::builder()
@@ -64,17 +67,37 @@ pub fn making(mut options: ActivityOptions) -> ActivityOptions {
 
 /// Ending: its own queue and, whatever happens to the workflow, never cancelled. The first round
 /// takes about a minute, then the request is Stuck and a round takes about an hour; rounds have no
-/// end. Attempts inside a round cost no history.
+/// end. Attempts inside a round cost no history. Where only a person can help, the first round ends
+/// at once, so that they are told.
 pub fn ending(round: u32) -> ActivityOptions {
-    let attempts = if round == 0 { 7 } else { 64 };
+    let retry = RetryPolicy::builder()
+        .initial_interval(Duration::from_secs(1))
+        .backoff_coefficient(2.0)
+        .maximum_interval(Duration::from_secs(60));
+    let retry = match round {
+        0 => retry
+            .maximum_attempts(7)
+            .non_retryable_error_types([NO_ROOM])
+            .build(),
+        _ => retry.maximum_attempts(64).build(),
+    };
     ActivityOptions::with_start_to_close_timeout(ATTEMPT)
         .task_queue(ENDS_TASK_QUEUE.to_owned())
+        .heartbeat_timeout(HEARTBEAT)
+        .retry_policy(retry)
+        .cancellation_token(WorkflowCancellationToken::new())
+        .build()
+}
+
+/// Writing cuts: one attempt and one more for a worker that was killed. Whoever asked is told what
+/// went wrong, and asks again; nobody behind them waits for a pause.
+pub fn writing_cuts() -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(Duration::from_secs(20))
+        .heartbeat_timeout(HEARTBEAT)
         .retry_policy(
             RetryPolicy::builder()
                 .initial_interval(Duration::from_secs(1))
-                .backoff_coefficient(2.0)
-                .maximum_interval(Duration::from_secs(60))
-                .maximum_attempts(attempts)
+                .maximum_attempts(2)
                 .build(),
         )
         .cancellation_token(WorkflowCancellationToken::new())

@@ -70,7 +70,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let folder = options.directory.as_deref().unwrap_or(scratch.path());
     let key = Arc::new(SigningKey::from_seed(&[7; 32]));
     let signer = LogSigner::new(KeyName::parse("hallpass/bench")?, key);
-    let store = Directory::open(folder)?;
+    let store = Arc::new(Directory::open(folder)?);
     let mut sequencer = Sequencer::open(store, signer.clone(), &[]).await?;
 
     println!(

@@ -7,6 +7,8 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use hallpass_types::Sha256Digest;
 
 use crate::store::{Object, Store, StoreError, Version};
@@ -158,34 +160,35 @@ fn read(path: &Path) -> Result<Option<Object>, StoreError> {
 }
 
 impl Store for Directory {
-    async fn read(&self, path: &str) -> Result<Option<Object>, StoreError> {
-        self.on_disk(path, |_, path| read(path)).await
+    fn read<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<Object>, StoreError>> {
+        self.on_disk(path, |_, path| read(path)).boxed()
     }
 
-    async fn create(&self, path: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
-        self.on_disk(path, move |inner, path| inner.create(path, &bytes))
-            .await
-    }
-
-    async fn replace(
-        &self,
-        path: &str,
+    fn create<'a>(
+        &'a self,
+        path: &'a str,
         bytes: Vec<u8>,
-        seen: Option<&Version>,
-    ) -> Result<Version, StoreError> {
-        let seen = seen.cloned();
-        self.on_disk(path, move |inner, path| {
-            inner.replace(path, &bytes, seen.as_ref())
-        })
-        .await
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.on_disk(path, move |inner, path| inner.create(path, &bytes))
+            .boxed()
     }
 
-    async fn discard(&self, folder: &str) {
-        // What stays behind is only in the way of nobody.
-        let _ = self
-            .on_disk(folder, |_, path| {
-                fs::remove_dir_all(path).map_err(StoreError::io)
-            })
-            .await;
+    fn replace<'a>(
+        &'a self,
+        path: &'a str,
+        bytes: Vec<u8>,
+        seen: Option<&'a Version>,
+    ) -> BoxFuture<'a, Result<Version, StoreError>> {
+        let seen = seen.cloned();
+        let work = move |inner: &Inner, path: &Path| inner.replace(path, &bytes, seen.as_ref());
+        self.on_disk(path, work).boxed()
+    }
+
+    fn discard<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, ()> {
+        let gone = self.on_disk(folder, |_, path| {
+            fs::remove_dir_all(path).map_err(StoreError::io)
+        });
+        // What stays behind is in nobody's way.
+        gone.map(drop).boxed()
     }
 }

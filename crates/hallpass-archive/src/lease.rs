@@ -31,7 +31,7 @@ impl Lease {
     /// # Errors
     /// [`ArchiveError`] when the store fails.
     pub async fn acquire(
-        store: &impl Store,
+        store: &dyn Store,
         holder: &str,
         now: Timestamp,
         term: Duration,
@@ -59,7 +59,7 @@ impl Lease {
     /// [`ArchiveError`] when the store fails.
     pub async fn renew(
         self,
-        store: &impl Store,
+        store: &dyn Store,
         now: Timestamp,
         term: Duration,
     ) -> Result<Option<Self>, ArchiveError> {
@@ -71,7 +71,7 @@ impl Lease {
     ///
     /// # Errors
     /// [`ArchiveError`] when the store fails: it runs out by itself then.
-    pub async fn release(self, store: &impl Store, now: Timestamp) -> Result<(), ArchiveError> {
+    pub async fn release(self, store: &dyn Store, now: Timestamp) -> Result<(), ArchiveError> {
         write(store, &self.holder, now, Some(&self.version)).await?;
         Ok(())
     }
@@ -82,7 +82,7 @@ fn later(now: Timestamp, term: Duration) -> Timestamp {
 }
 
 async fn write(
-    store: &impl Store,
+    store: &dyn Store,
     holder: &str,
     until: Timestamp,
     seen: Option<&Version>,

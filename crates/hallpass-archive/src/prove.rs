@@ -18,7 +18,7 @@ use crate::store::Store;
 /// # Errors
 /// [`ArchiveError`] when there is no such record, or the store fails or is damaged.
 pub async fn prove_inclusion(
-    store: &impl Store,
+    store: &dyn Store,
     checkpoint: &SignedCheckpoint,
     index: u64,
 ) -> Result<Inclusion, ArchiveError> {
@@ -40,7 +40,7 @@ pub async fn prove_inclusion(
 /// # Errors
 /// [`ArchiveError`] when it has fewer records or `old_size` is 0, or the store fails or is damaged.
 pub async fn prove_consistency(
-    store: &impl Store,
+    store: &dyn Store,
     checkpoint: &SignedCheckpoint,
     old_size: u64,
 ) -> Result<Consistency, ArchiveError> {
@@ -78,7 +78,7 @@ impl TileReader for Tiles {
 
 /// Computes from tiles: the computation says which it needs, they are fetched, it runs again.
 async fn with_tiles(
-    store: &impl Store,
+    store: &dyn Store,
     checkpoint: &SignedCheckpoint,
     compute: impl Fn(&TileHashReader<'_>) -> Result<Vec<Hash>, Error>,
 ) -> Result<Vec<Hash>, ArchiveError> {

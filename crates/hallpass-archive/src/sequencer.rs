@@ -1,5 +1,7 @@
 //! The sequencer: decides which record comes next, in an order of writes that survives any crash.
 
+use std::sync::Arc;
+
 use futures::{StreamExt as _, TryStreamExt as _};
 use hallpass_types::{AccessRequestId, Sha256Digest};
 use serde::{Deserialize, Serialize};
@@ -48,9 +50,8 @@ pub(crate) struct Marker {
 }
 
 /// Appends to one archive.
-#[derive(Debug)]
-pub struct Sequencer<S> {
-    store: S,
+pub struct Sequencer {
+    store: Arc<dyn Store>,
     signer: LogSigner,
     head: Option<SignedCheckpoint>,
     head_version: Option<Version>,
@@ -60,20 +61,20 @@ pub struct Sequencer<S> {
     broken: bool,
 }
 
-impl<S: Store> Sequencer<S> {
+impl Sequencer {
     /// Opens the archive and finishes what a crash left unfinished. `earlier` are keys whose
     /// checkpoints count beside the signer's.
     ///
     /// # Errors
     /// [`ArchiveError`]; opening again is safe.
     pub async fn open(
-        store: S,
+        store: Arc<dyn Store>,
         signer: LogSigner,
         earlier: &[LogKey],
     ) -> Result<Self, ArchiveError> {
         // Before all else: whoever appends after this changes it, and then our append is refused.
-        let pending = read(&store, PENDING).await?;
-        let found = read(&store, CHECKPOINT).await?;
+        let pending = read(store.as_ref(), PENDING).await?;
+        let found = read(store.as_ref(), CHECKPOINT).await?;
         let trusted = [&[signer.verifier()], earlier].concat();
         let (head, head_version) = match found {
             None => (None, None),
@@ -84,7 +85,7 @@ impl<S: Store> Sequencer<S> {
             }
         };
         let edge = match &head {
-            Some(head) => edge(&store, head.checkpoint()).await?,
+            Some(head) => edge(store.as_ref(), head.checkpoint()).await?,
             None => Edge::default(),
         };
         let mut sequencer = Self {
@@ -110,8 +111,8 @@ impl<S: Store> Sequencer<S> {
     }
 
     /// Where the archive is kept.
-    pub fn store(&self) -> &S {
-        &self.store
+    pub fn store(&self) -> &dyn Store {
+        self.store.as_ref()
     }
 
     fn size(&self) -> u64 {
@@ -127,7 +128,7 @@ impl<S: Store> Sequencer<S> {
         request: &AccessRequestId,
         run: &RunId,
     ) -> Result<bool, ArchiveError> {
-        let found = read(&self.store, &closed_path(request, run)).await?;
+        let found = read(self.store(), &closed_path(request, run)).await?;
         Ok(found.is_some())
     }
 
@@ -141,7 +142,7 @@ impl<S: Store> Sequencer<S> {
         run: &RunId,
         events: u64,
     ) -> Result<bool, ArchiveError> {
-        let found = read(&self.store, &open_path(request, run, events)).await?;
+        let found = read(self.store(), &open_path(request, run, events)).await?;
         Ok(found.is_some())
     }
 
@@ -168,7 +169,7 @@ impl<S: Store> Sequencer<S> {
         for entry in entries {
             let path = marker_path(&entry.record);
             let twice = records.iter().any(|r| marker_path(r) == path);
-            if twice || read(&self.store, &path).await?.is_some() {
+            if twice || read(self.store(), &path).await?.is_some() {
                 continue;
             }
             records.push(entry.record.clone());
@@ -177,11 +178,11 @@ impl<S: Store> Sequencer<S> {
         if records.is_empty() {
             return Ok(0);
         }
-        futures::stream::iter(fresh)
-            .map(|entry| self.put_history(entry))
-            .buffer_unordered(AT_ONCE)
-            .try_collect::<Vec<()>>()
-            .await?;
+        let mut writes = Vec::new();
+        for entry in fresh {
+            writes.push(self.put_history(entry));
+        }
+        all(writes).await?;
         let lines: Result<Vec<String>, _> = records.iter().map(serde_json::to_string).collect();
         let pending = Pending {
             first: self.size(),
@@ -207,7 +208,7 @@ impl<S: Store> Sequencer<S> {
         match self.store.create(&path, packed).await {
             Ok(()) => Ok(()),
             // Another version of the compressor may have written it: what it holds is what counts.
-            Err(StoreError::Differs) => held(&self.store, &digest).await.map(drop),
+            Err(StoreError::Differs) => held(self.store(), &digest).await.map(drop),
             Err(error) => Err(failed("create", &path, error)),
         }
     }
@@ -278,16 +279,23 @@ impl<S: Store> Sequencer<S> {
     }
 
     async fn create_all(&self, writes: Vec<(String, Vec<u8>)>) -> Result<(), ArchiveError> {
-        futures::stream::iter(writes)
-            .map(async |(path, bytes)| {
+        let mut under_way = Vec::new();
+        for (path, bytes) in writes {
+            under_way.push(async move {
                 let made = self.store.create(&path, bytes).await;
                 made.map_err(|e| failed("create", &path, e))
-            })
-            .buffer_unordered(AT_ONCE)
-            .try_collect::<Vec<()>>()
-            .await?;
-        Ok(())
+            });
+        }
+        all(under_way).await
     }
+}
+
+/// A few at once, until one fails.
+async fn all(
+    writes: Vec<impl Future<Output = Result<(), ArchiveError>> + Send>,
+) -> Result<(), ArchiveError> {
+    let writes = futures::stream::iter(writes).buffer_unordered(AT_ONCE);
+    writes.try_collect().await
 }
 
 fn whole(tile: &Tile) -> bool {
@@ -295,7 +303,7 @@ fn whole(tile: &Tile) -> bool {
 }
 
 /// The edge of the tree that a checkpoint signs.
-async fn edge(store: &impl Store, checkpoint: Checkpoint) -> Result<Edge, ArchiveError> {
+async fn edge(store: &dyn Store, checkpoint: Checkpoint) -> Result<Edge, ArchiveError> {
     let Checkpoint { size, root } = checkpoint;
     if size == 0 && root != EMPTY_HASH {
         return Err(ArchiveError::Damaged(
@@ -314,7 +322,7 @@ async fn edge(store: &impl Store, checkpoint: Checkpoint) -> Result<Edge, Archiv
 }
 
 /// The records of one bundle.
-pub(crate) async fn entries(store: &impl Store, tile: &Tile) -> Result<Vec<Vec<u8>>, ArchiveError> {
+pub(crate) async fn entries(store: &dyn Store, tile: &Tile) -> Result<Vec<Vec<u8>>, ArchiveError> {
     let path = tile_path(tile);
     let records = read_bundle(&must_read(store, &path).await?);
     records
@@ -324,7 +332,7 @@ pub(crate) async fn entries(store: &impl Store, tile: &Tile) -> Result<Vec<Vec<u
 
 /// The history with this digest.
 pub(crate) async fn held(
-    store: &impl Store,
+    store: &dyn Store,
     digest: &Sha256Digest,
 ) -> Result<Vec<u8>, ArchiveError> {
     let path = history_path(digest);
@@ -337,7 +345,7 @@ pub(crate) async fn held(
 
 /// The object and its version, if it is there.
 pub(crate) async fn read(
-    store: &impl Store,
+    store: &dyn Store,
     path: &str,
 ) -> Result<Option<(Vec<u8>, Version)>, ArchiveError> {
     let found = store
@@ -347,7 +355,7 @@ pub(crate) async fn read(
     Ok(found.map(|object| (object.bytes, object.version)))
 }
 
-pub(crate) async fn must_read(store: &impl Store, path: &str) -> Result<Vec<u8>, ArchiveError> {
+pub(crate) async fn must_read(store: &dyn Store, path: &str) -> Result<Vec<u8>, ArchiveError> {
     match read(store, path).await? {
         Some((bytes, _)) => Ok(bytes),
         None => Err(ArchiveError::missing(path)),

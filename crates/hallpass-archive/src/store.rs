@@ -1,6 +1,6 @@
 //! The port to where the archive is kept.
 
-use std::future::Future;
+use futures::future::BoxFuture;
 
 /// Which state of an object was seen; opaque.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,25 +42,22 @@ impl StoreError {
 /// Small objects by path. When a method returns, what it did is durable.
 pub trait Store: Send + Sync {
     /// The object, if it is there.
-    fn read(&self, path: &str) -> impl Future<Output = Result<Option<Object>, StoreError>> + Send;
+    fn read<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<Object>, StoreError>>;
 
     /// Makes an object that will never change. One with these bytes may be there already; with
     /// others it is [`StoreError::Differs`].
-    fn create(
-        &self,
-        path: &str,
-        bytes: Vec<u8>,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn create<'a>(&'a self, path: &'a str, bytes: Vec<u8>)
+    -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// Writes an object that is in the state `seen`, or that is not there when that is `None`;
     /// otherwise it is [`StoreError::Conflict`].
-    fn replace(
-        &self,
-        path: &str,
+    fn replace<'a>(
+        &'a self,
+        path: &'a str,
         bytes: Vec<u8>,
-        seen: Option<&Version>,
-    ) -> impl Future<Output = Result<Version, StoreError>> + Send;
+        seen: Option<&'a Version>,
+    ) -> BoxFuture<'a, Result<Version, StoreError>>;
 
     /// Lets go of a folder of partial tiles, now that the full tile is there. May do nothing.
-    fn discard(&self, folder: &str) -> impl Future<Output = ()> + Send;
+    fn discard<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, ()>;
 }

@@ -25,7 +25,7 @@ pub struct Verified {
 /// # Errors
 /// [`ArchiveError`] when the store fails or no key of `trusted` signed it.
 pub async fn checkpoint(
-    store: &impl Store,
+    store: &dyn Store,
     trusted: &[LogKey],
 ) -> Result<Option<SignedCheckpoint>, ArchiveError> {
     let Some((bytes, _)) = read(store, CHECKPOINT).await? else {
@@ -41,7 +41,7 @@ pub async fn checkpoint(
 /// # Errors
 /// [`ArchiveError`] when the store fails or is damaged.
 pub async fn find(
-    store: &impl Store,
+    store: &dyn Store,
     request: &AccessRequestId,
     run: &RunId,
 ) -> Result<Option<(u64, Record)>, ArchiveError> {
@@ -59,7 +59,7 @@ pub async fn find(
 /// # Errors
 /// [`ArchiveError::Damaged`] with the first thing that is wrong.
 pub async fn verify(
-    store: &impl Store,
+    store: &dyn Store,
     trusted: &[LogKey],
     mut each: impl FnMut(u64, &Record, &[u8]),
 ) -> Result<Verified, ArchiveError> {

@@ -127,26 +127,6 @@ impl Facts {
                     value,
                 });
             }
-            Attributes::ActivityTaskScheduledEventAttributes(a) => {
-                self.activities.push(Activity {
-                    event_id,
-                    time: time_of(event),
-                    name: a
-                        .activity_type
-                        .as_ref()
-                        .map(|t| t.name.clone())
-                        .unwrap_or_default(),
-                    input: first(a.input.as_ref()).unwrap_or_default(),
-                    result: None,
-                });
-            }
-            Attributes::ActivityTaskCompletedEventAttributes(a) => {
-                let of = a.scheduled_event_id;
-                if let Some(known) = self.activities.iter_mut().find(|x| x.event_id == of) {
-                    let value = first(a.result.as_ref()).unwrap_or_default();
-                    known.result = Some((event_id, value));
-                }
-            }
             Attributes::UpsertWorkflowSearchAttributesEventAttributes(a) => {
                 let fields = a.search_attributes.as_ref().map(|s| &s.indexed_fields);
                 let text = |name| decode::<String>(fields?.get(name)?);
@@ -171,6 +151,33 @@ impl Facts {
             }
             Attributes::WorkflowExecutionFailedEventAttributes(_) => {
                 self.broken_off = Some((event_id, "failed"));
+            }
+            other => self.read_activity(event, other),
+        }
+    }
+
+    fn read_activity(&mut self, event: &HistoryEvent, attributes: &Attributes) {
+        let event_id = event.event_id;
+        match attributes {
+            Attributes::ActivityTaskScheduledEventAttributes(a) => {
+                self.activities.push(Activity {
+                    event_id,
+                    time: time_of(event),
+                    name: a
+                        .activity_type
+                        .as_ref()
+                        .map(|t| t.name.clone())
+                        .unwrap_or_default(),
+                    input: first(a.input.as_ref()).unwrap_or_default(),
+                    result: None,
+                });
+            }
+            Attributes::ActivityTaskCompletedEventAttributes(a) => {
+                let of = a.scheduled_event_id;
+                if let Some(known) = self.activities.iter_mut().find(|x| x.event_id == of) {
+                    let value = first(a.result.as_ref()).unwrap_or_default();
+                    known.result = Some((event_id, value));
+                }
             }
             _ => {}
         }

@@ -257,13 +257,6 @@ impl Reader {
                 .map(|proof| proved(&proof, input.and_then(decode::<EndInput>)))
                 .into_iter()
                 .collect(),
-            "hallpass.tidy" => {
-                vec![step(
-                    "aws",
-                    "cut.removed",
-                    "the deny was removed: the fence alone holds",
-                )]
-            }
             _ => Vec::new(),
         }
     }

@@ -30,7 +30,9 @@ impl Aws {
             let message = "the end of this grant has come";
             return Err(AwsError::found("AssumeRole", ErrorClass::Refused, message));
         }
-        let session = self.session(&order.order, &order.grant, now).await?;
+        let precedence = self.account(&order.order.entitlement.account)?.precedence();
+        precedence.give().await?;
+        let session = precedence.watch(self.session(&order.order, &order.grant, now).await)?;
         Ok(IssuedSession {
             facts: SessionFacts {
                 access_key_id: session.secret.access_key_id().to_owned(),

@@ -19,6 +19,7 @@ use url::Url;
 
 use crate::accounts::{AccountAccess, AwsConfig, ServiceCredentials};
 use crate::errors::{AwsError, ErrorClass};
+use crate::precedence::Precedence;
 use crate::signed::SignedHttp;
 
 /// How the service names its own session in a provisioner role.
@@ -53,6 +54,7 @@ pub(crate) struct Connection {
     config: SdkConfig,
     provisioner: Option<RoleArn>,
     own_principal: OnceCell<String>,
+    precedence: Precedence,
 }
 
 impl Aws {
@@ -178,7 +180,12 @@ impl Connection {
             config,
             provisioner: access.provisioner_role_arn.clone(),
             own_principal: OnceCell::new(),
+            precedence: Precedence::default(),
         }
+    }
+
+    pub(crate) fn precedence(&self) -> &Precedence {
+        &self.precedence
     }
 
     pub(crate) fn iam(&self) -> aws_sdk_iam::Client {

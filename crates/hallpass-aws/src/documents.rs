@@ -71,52 +71,9 @@ pub fn trust(principal: &str, request: &AccessRequestId, end: EndInstant) -> Pol
     ])
 }
 
-/// Begins the `Sid` of a cut's statements.
-const CUT_SID: &str = "HallpassCut";
-
 /// Denies everything to a created role that is about to be deleted.
 pub fn deny_all() -> PolicyDocument {
     PolicyDocument::new(vec![Statement::deny_everything()])
-}
-
-/// Denies everything to the sessions of one grant on a shared role, and to nobody else.
-///
-/// Two statements, because two keys in one condition would both have to match: the first names the
-/// sessions themselves, the second also reaches the role assumed again from one of them under
-/// another session name, since a source identity cannot be changed on the way.
-///
-/// Each statement's `Sid` tells until when the deny must stand: IAM keeps no tags on a policy, and
-/// whoever finds it later must know.
-pub fn cut(
-    role_unique_id: &str,
-    session_name: &str,
-    request: &AccessRequestId,
-    end: EndInstant,
-) -> PolicyDocument {
-    let user_id = format!("{role_unique_id}:{session_name}");
-    let until = end.timestamp().strftime("%Y%m%dT%H%M%SZ");
-    let deny = |part, key, value| {
-        let sid = format!("{CUT_SID}{part}{until}");
-        Statement::deny_everything()
-            .when("StringEquals", key, value)
-            .named(&sid)
-    };
-    PolicyDocument::new(vec![
-        deny("A", "aws:userid", &user_id),
-        deny("B", "aws:SourceIdentity", request.as_str()),
-    ])
-}
-
-/// Until when a cut must stand, read from its document; `None` when it is not one of ours.
-pub fn cut_end(document: &PolicyDocument) -> Option<EndInstant> {
-    let first = document.statements.as_slice().first()?.sid.as_deref()?;
-    let until = first.strip_prefix(CUT_SID)?.strip_prefix('A')?;
-    let parsed = jiff::fmt::strtime::parse("%Y%m%dT%H%M%SZ", until)
-        .ok()?
-        .to_datetime()
-        .ok()?;
-    let end = parsed.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
-    Some(EndInstant::from(end))
 }
 
 fn read(which: &'static str, json: &str) -> Result<PolicyDocument, InvalidDocument> {
@@ -130,8 +87,6 @@ mod tests {
     use crate::fixtures;
     use hallpass_types::GrantDuration;
     use proptest::prelude::*;
-
-    const ROLE_ID: &str = "AROA00000000000000001";
 
     fn statement() -> impl Strategy<Value = Statement> {
         let word = prop::sample::select(vec![
@@ -233,23 +188,6 @@ mod tests {
             prop_assert_eq!(evaluate(&[&trust], &right) == Answer::Allowed, offset < 0);
             let wrong = call.with("sts:ExternalId", fixtures::other_request().as_str());
             prop_assert_eq!(evaluate(&[&trust], &wrong), Answer::NotAllowed);
-        }
-
-        #[test]
-        fn a_cut_reaches_this_grant_and_nobody_else(role in document(), call in call()) {
-            let (id, who) = (fixtures::request(), fixtures::requester());
-            let name = crate::names::session_name(&id, &who);
-            let cut = cut(ROLE_ID, &name, &id, fixtures::end());
-            prop_assert_eq!(cut_end(&cut), Some(fixtures::end()));
-            prop_assert_eq!(cut_end(&role), None);
-            let mine = call.clone().with("aws:userid", &format!("{ROLE_ID}:{name}"));
-            prop_assert_eq!(evaluate(&[&role, &cut], &mine), Answer::DeniedExplicitly);
-            let again = call.clone().with("aws:userid", "AROA1:else").with("aws:SourceIdentity", id.as_str());
-            prop_assert_eq!(evaluate(&[&role, &cut], &again), Answer::DeniedExplicitly);
-            let theirs = call
-                .with("aws:userid", &format!("{ROLE_ID}:{}", crate::names::session_name(&fixtures::other_request(), &who)))
-                .with("aws:SourceIdentity", fixtures::other_request().as_str());
-            prop_assert_eq!(evaluate(&[&role, &cut], &theirs), evaluate(&[&role], &theirs));
         }
     }
 

@@ -1,181 +1,185 @@
 //! Ending a grant: cut, delete, prove.
 
 use aws_sdk_iam::operation::RequestId as _;
-use hallpass_types::{DeniedCall, Grant, ProofOfEnd, ReadBack, Sha256Digest};
-use jiff::{SignedDuration, Timestamp};
+use hallpass_types::{CanaryFence, Control, Cut, DeniedCall, Grant, ProofOfEnd, ReadBack};
+use jiff::Timestamp;
 
+use crate::canary::Canary;
 use crate::connection::{Aws, Connection};
 use crate::documents;
 use crate::errors::{AwsError, ErrorClass};
-use crate::names::{self, DENY_ALL_POLICY};
+use crate::names::{DENY_ALL_POLICY, GRANT_POLICY};
 use crate::orders::{EndOrder, Order};
-use crate::policy::PolicyDocument;
 use crate::provision::{get_role, is_ours, not_ours, put_role_policy};
-use crate::signed::{SignedAnswer, SignedRequest};
 
-/// How long after the end a deny on a shared role still stands, in case our clock runs ahead of
-/// AWS's: lifted too early, it would give a cut session its last seconds back.
-pub const TIDY_MARGIN: SignedDuration = SignedDuration::from_secs(60);
+/// Why there is no positive control of an end that came by itself.
+const END_HAD_COME: &str = "the end had already come";
 
-/// Error codes by which AWS services say that permissions or the session are over. Other codes with
-/// status 403 speak of signatures and clocks, and prove nothing.
-const REFUSALS: [&str; 8] = [
-    "AccessDenied",
-    "AccessDeniedException",
-    "AuthorizationError",
-    "Client.UnauthorizedOperation",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "NotAuthorized",
-    "UnauthorizedOperation",
-];
+/// A canary of a shared role after the end of its grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its call, refused.
+    pub canary: DeniedCall,
+    /// Whose fence its session carried.
+    pub fence: CanaryFence,
+    /// When the refusal came in.
+    pub at: Timestamp,
+    /// AWS request ids of the calls that made it.
+    pub aws_request_ids: Vec<String>,
+}
 
 impl Aws {
     /// Ends a grant and proves it. Safe to run again after any interruption.
     ///
     /// `now` is asked when something depends on the end having come, and after the last evidence.
+    /// `cut` ends the sessions of a shared role early, and tells what was read back.
     ///
     /// # Errors
     /// [`AwsError`] as long as there is no proof: NotYetVisible while AWS still allows.
-    pub async fn end(
+    pub async fn end<F>(
         &self,
         order: &EndOrder,
         now: impl Fn() -> Timestamp + Send + Sync,
-    ) -> Result<ProofOfEnd, AwsError> {
+        cut: impl FnOnce(Cut) -> F,
+    ) -> Result<ProofOfEnd, AwsError>
+    where
+        F: Future<Output = Result<(ReadBack, Vec<String>), AwsError>>,
+    {
         let account = self.account(&order.order.entitlement.account)?;
-        let mut ids = Vec::new();
-        let (read_back, canary) = if order.grant.created {
-            let end_has_come = order.order.end.has_come(now());
-            delete_role(account, &order.order, &order.grant, end_has_come, &mut ids).await?;
-            let role_arn = order.grant.role_arn.clone();
-            (ReadBack::RoleGone { role_arn }, None)
+        let turn = account.precedence().end();
+        let proof = if order.grant.created {
+            self.end_created(account, order, now).await
         } else if order.order.end.has_come(now()) {
-            let end = order.order.end;
-            (
-                ReadBack::FencePassed { end },
-                Some(self.canary(order, now(), &mut ids).await?),
-            )
+            let refused = self.after_the_end(order, &now).await;
+            refused.map(|refused| proof_by_fence(order, refused))
         } else {
-            match cut(account, &order.order, &order.grant, &mut ids).await? {
-                ReadBack::RoleGone { role_arn } => (ReadBack::RoleGone { role_arn }, None),
-                in_place => (in_place, Some(self.canary(order, now(), &mut ids).await?)),
-            }
+            self.end_shared(order, now, cut).await
         };
-        Ok(ProofOfEnd {
-            proved_at: now(),
-            read_back,
+        turn.watch(proof)
+    }
+
+    /// Makes a session of a shared role's grant whose end has come, and wants its probe refused.
+    ///
+    /// # Errors
+    /// [`AwsError`] as long as there is no proof.
+    pub async fn after_the_end(
+        &self,
+        order: &EndOrder,
+        now: impl Fn() -> Timestamp + Send + Sync,
+    ) -> Result<Refused, AwsError> {
+        let account = self.account(&order.order.entitlement.account)?;
+        let turn = account.precedence().end();
+        let made = self.session(&order.order, &order.grant, now()).await;
+        let session = turn.watch(made)?;
+        let canary = self.refused(&order.order, &session).await?;
+        Ok(Refused {
             canary,
-            aws_request_ids: ids,
+            fence: fence_of(&order.order),
+            at: now(),
+            aws_request_ids: session.request_id.into_iter().collect(),
         })
     }
 
-    /// Lifts the deny of a grant from a shared role, [`TIDY_MARGIN`] after its end at the earliest.
-    ///
-    /// # Errors
-    /// [`AwsError`]; of class Retry when it is too early.
-    pub async fn tidy(&self, order: &Order, grant: &Grant, now: Timestamp) -> Result<(), AwsError> {
-        if grant.created {
-            return Ok(());
-        }
-        let operation = "DeleteRolePolicy";
-        if now.duration_since(order.end.timestamp()) < TIDY_MARGIN {
-            let message = "the deny must stand until the end has surely passed";
-            return Err(AwsError::found(operation, ErrorClass::Retry, message));
-        }
-        let account = self.account(&order.entitlement.account)?;
-        let policy = names::cut_policy_name(&order.request);
-        delete_policy(account, grant.role_arn.role_name(), &policy).await?;
-        Ok(())
-    }
-
-    /// Makes the entitlement's probe with a session of the grant, and wants it refused.
-    async fn canary(
+    /// Cut and control run side by side: the cut waits for nothing.
+    async fn end_shared<F>(
         &self,
         order: &EndOrder,
-        now: Timestamp,
-        ids: &mut Vec<String>,
-    ) -> Result<DeniedCall, AwsError> {
-        let entitlement = &order.order.entitlement;
-        let session = self.session(&order.order, &order.grant, now).await?;
-        ids.extend(session.request_id);
-        let (service, path) = (&entitlement.probe.service, &entitlement.probe.path);
-        let probe = SignedRequest::get(service, &entitlement.region, path);
-        let answer = self.signed().send(&session.secret, probe).await?;
-        denied(format!("{service} GET {path}"), answer)
-    }
-}
-
-/// Reads the probe's answer: only a refusal of permissions is evidence.
-fn denied(call: String, answer: SignedAnswer) -> Result<DeniedCall, AwsError> {
-    let code = answer.code.clone().unwrap_or_default();
-    let status = answer.status;
-    if matches!(status, 400..=499) && REFUSALS.contains(&code.as_str()) {
-        return Ok(DeniedCall {
-            call,
-            http_status: status,
-            code,
-            aws_request_id: answer.request_id,
+        now: impl Fn() -> Timestamp + Send + Sync,
+        cut: impl FnOnce(Cut) -> F,
+    ) -> Result<ProofOfEnd, AwsError>
+    where
+        F: Future<Output = Result<(ReadBack, Vec<String>), AwsError>>,
+    {
+        let (grant, facts) = (&order.grant, &order.order);
+        let cut = cut(Cut {
+            request: facts.request.clone(),
+            session_name: grant.session_name.clone(),
+            end: facts.end,
         });
+        let (cut, canary) = tokio::join!(cut, self.control(facts, grant, now()));
+        let (read_back, mut aws_request_ids) = cut?;
+        let Canary { session, control } = canary;
+        if let ReadBack::RoleGone { .. } = read_back {
+            let canary = self.no_session(order, now()).await?;
+            return Ok(ProofOfEnd {
+                proved_at: now(),
+                read_back,
+                control,
+                canary,
+                canary_fence: None,
+                aws_request_ids,
+            });
+        }
+        let session = match session {
+            Some(session) => session,
+            None => self.session(facts, grant, now()).await?,
+        };
+        let canary = self.refused(facts, &session).await?;
+        aws_request_ids.extend(session.request_id);
+        Ok(ProofOfEnd {
+            proved_at: now(),
+            read_back,
+            control,
+            canary,
+            canary_fence: Some(fence_of(facts)),
+            aws_request_ids,
+        })
     }
-    let (class, message) = if matches!(status, 200..=299) {
-        (
-            ErrorClass::NotYetVisible,
-            format!("{call} is still allowed"),
-        )
-    } else {
-        (
-            ErrorClass::Retry,
-            format!("{call} answered HTTP {status}, which proves nothing"),
-        )
-    };
-    Err(AwsError::found("probe", class, message).marked(answer.code, answer.request_id))
+
+    /// Deletion and control run side by side: the deletion waits for nothing.
+    async fn end_created(
+        &self,
+        account: &Connection,
+        order: &EndOrder,
+        now: impl Fn() -> Timestamp + Send + Sync,
+    ) -> Result<ProofOfEnd, AwsError> {
+        let (grant, facts) = (&order.grant, &order.order);
+        let end_has_come = facts.end.has_come(now());
+        let mut aws_request_ids = Vec::new();
+        let control = async {
+            if end_has_come {
+                Canary::none(END_HAD_COME)
+            } else {
+                self.control(facts, grant, now()).await
+            }
+        };
+        let deleted = delete_role(account, facts, grant, end_has_come, &mut aws_request_ids);
+        let (deleted, Canary { control, .. }) = tokio::join!(deleted, control);
+        deleted?;
+        let canary = self.no_session(order, now()).await?;
+        let role_arn = grant.role_arn.clone();
+        Ok(ProofOfEnd {
+            proved_at: now(),
+            read_back: ReadBack::RoleGone { role_arn },
+            control,
+            canary,
+            canary_fence: None,
+            aws_request_ids,
+        })
+    }
 }
 
-/// Denies everything to this grant's sessions on a shared role and reads the deny back.
-async fn cut(
-    account: &Connection,
-    order: &Order,
-    grant: &Grant,
-    ids: &mut Vec<String>,
-) -> Result<ReadBack, AwsError> {
-    let role_name = grant.role_arn.role_name();
-    // Looked up each time: the deny must name the role's present id, whatever it was before.
-    let Some(role) = get_role(account, role_name).await? else {
-        let role_arn = grant.role_arn.clone();
-        return Ok(ReadBack::RoleGone { role_arn });
-    };
-    let policy_name = names::cut_policy_name(&order.request);
-    let deny = documents::cut(
-        role.role_id(),
-        &grant.session_name,
-        &order.request,
-        order.end,
-    );
-    let gone = |e: AwsError| e.when(ErrorClass::Gone, ErrorClass::NotYetVisible);
-    let id = put_role_policy(account, role_name, &policy_name, deny.to_json()).await;
-    ids.extend(id.map_err(gone)?);
-    let read = account
-        .iam()
-        .get_role_policy()
-        .role_name(role_name)
-        .policy_name(&policy_name)
-        .send()
-        .await
-        .map_err(|e| gone(AwsError::sdk("GetRolePolicy", e)))?;
-    ids.extend(read.request_id().map(str::to_owned));
-    let text = percent_encoding::percent_decode_str(read.policy_document()).decode_utf8_lossy();
-    if PolicyDocument::parse(&text).as_ref() != Ok(&deny) {
-        let message = "the deny that was read back is not the one that was written";
-        return Err(AwsError::found(
-            "GetRolePolicy",
-            ErrorClass::NotYetVisible,
-            message,
-        ));
+/// The proof of a grant on a shared role whose end has come: the fence did it, a canary shows it.
+pub fn proof_by_fence(order: &EndOrder, refused: Refused) -> ProofOfEnd {
+    ProofOfEnd {
+        proved_at: refused.at,
+        read_back: ReadBack::FencePassed {
+            end: order.order.end,
+        },
+        control: Control::Missing {
+            why: END_HAD_COME.to_owned(),
+        },
+        canary: refused.canary,
+        canary_fence: Some(refused.fence),
+        aws_request_ids: refused.aws_request_ids,
     }
-    Ok(ReadBack::DenyInPlace {
-        policy_name,
-        policy_digest: Sha256Digest::of(text.as_bytes()),
-    })
+}
+
+fn fence_of(order: &Order) -> CanaryFence {
+    CanaryFence {
+        request: order.request.clone(),
+        end: order.end,
+    }
 }
 
 /// Deletes the role of a grant and reads back that it is gone.
@@ -193,7 +197,12 @@ async fn delete_role(
     if !is_ours(account, &role, order).await? {
         return Err(not_ours(name));
     }
-    match strip_and_delete(account, name, end_has_come, ids).await {
+    let deleted = if end_has_come {
+        delete_fenced(account, name, ids).await
+    } else {
+        strip_and_delete(account, name, false, ids).await
+    };
+    match deleted {
         // Somebody else, or an earlier attempt of ours, was quicker.
         Err(error) if error.class == ErrorClass::Gone => {}
         other => other?,
@@ -205,6 +214,22 @@ async fn delete_role(
             ErrorClass::NotYetVisible,
             "the deleted role is still there",
         )),
+    }
+}
+
+/// Deletes a role whose fence holds already: nothing can open again meanwhile, so that only what is
+/// known to be there is deleted, and the rest is looked for when AWS says that there is more.
+async fn delete_fenced(
+    account: &Connection,
+    name: &str,
+    ids: &mut Vec<String>,
+) -> Result<(), AwsError> {
+    ids.extend(delete_policy(account, name, GRANT_POLICY).await?);
+    match delete(account, name, ids).await {
+        Err(error) if error.code.as_deref() == Some("DeleteConflict") => {
+            strip_and_delete(account, name, true, ids).await
+        }
+        other => other,
     }
 }
 
@@ -252,7 +277,11 @@ pub(crate) async fn strip_and_delete(
     }
     // The deny goes last: until then nothing that is left allows anything.
     ids.extend(delete_policy(account, name, DENY_ALL_POLICY).await?);
-    let deleted = iam.delete_role().role_name(name).send().await;
+    delete(account, name, ids).await
+}
+
+async fn delete(account: &Connection, name: &str, ids: &mut Vec<String>) -> Result<(), AwsError> {
+    let deleted = account.iam().delete_role().role_name(name).send().await;
     let answer = deleted.map_err(|e| AwsError::sdk("DeleteRole", e))?;
     ids.extend(answer.request_id().map(str::to_owned));
     Ok(())
@@ -278,46 +307,5 @@ fn unless_gone<T>(result: Result<T, AwsError>) -> Result<Option<T>, AwsError> {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.class == ErrorClass::Gone => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(status: u16, code: Option<&str>) -> Result<DeniedCall, ErrorClass> {
-        let answer = SignedAnswer {
-            status,
-            code: code.map(str::to_owned),
-            request_id: Some("r1".to_owned()),
-            body: vec![],
-        };
-        denied("s3 GET /x".to_owned(), answer).map_err(|e| e.class)
-    }
-
-    #[test]
-    fn only_a_refusal_of_permissions_is_evidence() {
-        for code in REFUSALS {
-            let call = answer(403, Some(code)).unwrap();
-            assert_eq!((call.http_status, call.code.as_str()), (403, code));
-        }
-        assert!(answer(400, Some("ExpiredToken")).is_ok());
-        assert_eq!(answer(200, None), Err(ErrorClass::NotYetVisible));
-        for (status, code) in [
-            (403, None),
-            (403, Some("SignatureDoesNotMatch")),
-            (403, Some("RequestTimeTooSkewed")),
-            (403, Some("InvalidAccessKeyId")),
-            (404, Some("NoSuchBucket")),
-            (301, Some("PermanentRedirect")),
-            (500, Some("AccessDenied")),
-            (503, Some("SlowDown")),
-        ] {
-            assert_eq!(
-                answer(status, code),
-                Err(ErrorClass::Retry),
-                "{status} {code:?}"
-            );
-        }
     }
 }

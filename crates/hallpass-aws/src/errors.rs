@@ -40,7 +40,7 @@ pub enum Retry {
 }
 
 /// A call that failed, or an answer that is no evidence.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct AwsError {
     /// The operation, for instance `CreateRole`.
     pub operation: &'static str,
@@ -48,6 +48,8 @@ pub struct AwsError {
     pub class: ErrorClass,
     /// AWS error code, for instance `AccessDenied`.
     pub code: Option<String>,
+    /// HTTP status of AWS's answer, where there was one.
+    pub status: Option<u16>,
     /// AWS's words, or ours.
     pub message: String,
     /// AWS request id.
@@ -63,6 +65,7 @@ impl AwsError {
             operation,
             class,
             code: None,
+            status: None,
             message: message.into(),
             request_id: None,
             source: None,
@@ -145,6 +148,7 @@ impl AwsError {
             operation,
             class: classify(code, status),
             code: code.map(str::to_owned),
+            status,
             message: message.unwrap_or("AWS gave no reason").to_owned(),
             request_id: error.request_id().map(str::to_owned),
             source: None,
@@ -163,7 +167,7 @@ const UNREADABLE: &str = "the answer could not be read";
 
 /// The words of an error chain. The errors themselves are let go: their `Debug` prints raw answers,
 /// and an answer of STS holds credentials.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Cause {
     message: String,
     source: Option<Box<Cause>>,

@@ -1,12 +1,15 @@
 //! Everything hallpass does to AWS: IAM and STS calls, the documents they carry, the proof of end.
 //!
 //! The only crate that may name the AWS SDK. It may not know: Temporal, tokens, protobuf, Cedar, or
-//! who may have what. It decides in pure functions (`names`, `documents`, `limits`, `evaluate`,
-//! `leftovers`) and acts in [`Aws`].
+//! who may have what. It decides in pure functions (`names`, `documents`, `cuts`, `limits`,
+//! `evaluate`, `leftovers`) and acts in [`Aws`].
 
 mod accounts;
 mod assume;
+mod bucket;
+mod canary;
 mod connection;
+pub mod cuts;
 pub mod documents;
 mod end;
 mod errors;
@@ -17,16 +20,20 @@ pub mod limits;
 pub mod names;
 mod orders;
 pub mod policy;
+mod precedence;
 mod provision;
+mod role_cuts;
 pub mod sandbox;
 mod signed;
 mod sweep;
 
 pub use accounts::{AccountAccess, AwsConfig, EnvName, SecretAccessKey, ServiceCredentials};
+pub use bucket::{Bucket, BucketConfig, Condition, LockMode, ObjectLock, Put};
 pub use connection::Aws;
-pub use end::TIDY_MARGIN;
+pub use end::{Refused, proof_by_fence};
 pub use errors::{AwsError, ErrorClass, Retry};
 pub use limits::{LimitViolation, check_entitlement};
 pub use orders::{AssumeOrder, EndOrder, IssuedSession, Order, SessionFacts, leftovers};
+pub use role_cuts::CutsWritten;
 pub use signed::{SignedAnswer, SignedHttp, SignedRequest};
-pub use sweep::{FoundCut, FoundRole, Judgement, Known, judge_cut, judge_role};
+pub use sweep::{FoundCuts, FoundRole, Judgement, Known, judge_cuts, judge_role};

@@ -10,7 +10,7 @@ use hallpass_types::{
 use jiff::Timestamp;
 
 use crate::documents;
-use crate::names::{self, is_name_char, is_tag_char};
+use crate::names::{is_name_char, is_tag_char};
 use crate::policy::PolicyDocument;
 
 /// Longest inline session policy, in characters.
@@ -42,8 +42,6 @@ pub const CHAINED_SESSION_SECONDS_MAX: u32 = 3_600;
 /// `MaxSessionDuration` of a role that we create, in seconds: IAM's smallest, and all we ask for.
 pub const CREATED_ROLE_SESSION_SECONDS: u32 = 3_600;
 
-/// Concurrent cuts that one shared role must have room for beside its own inline policies.
-const CUTS_AT_ONCE: usize = 8;
 /// Room for the longest ARN of a role that assumes a created one.
 const PRINCIPAL_CHARS: usize = 640;
 
@@ -181,7 +179,7 @@ fn check_probe(entitlement: &Entitlement, found: &mut Vec<LimitViolation>) {
 fn check_documents(entitlement: &Entitlement, found: &mut Vec<LimitViolation>) {
     let mut report = Report(found);
     let end = EndInstant::from(Timestamp::UNIX_EPOCH);
-    let Some((request, requester)) = longest_request() else {
+    let Some((request, _)) = longest_request() else {
         return;
     };
     match documents::session_policy(entitlement, end) {
@@ -201,19 +199,6 @@ fn check_documents(entitlement: &Entitlement, found: &mut Vec<LimitViolation>) {
         }
         Err(error) => report.must(false, "session_policy", || error.reason),
     }
-    let cut = documents::cut(
-        "AROA00000000000000000",
-        &names::session_name(&request, &requester),
-        &request,
-        end,
-    );
-    let cuts = CUTS_AT_ONCE * without_space(&cut.to_json());
-    report.at_most(
-        "role_arn",
-        "the denies of cut grants",
-        cuts,
-        INLINE_POLICY_CHARS,
-    );
     let AccessMode::Create { permissions, .. } = &entitlement.access else {
         return;
     };
@@ -264,7 +249,7 @@ fn check_accounts(entitlement: &Entitlement, found: &mut Vec<LimitViolation>) {
 }
 
 /// A request (all ids are equally long) and a requester whose session name is as long as they get.
-fn longest_request() -> Option<(AccessRequestId, PrincipalId)> {
+pub(crate) fn longest_request() -> Option<(AccessRequestId, PrincipalId)> {
     let requester = PrincipalId::new("i", &"s".repeat(SESSION_NAME_CHARS)).ok()?;
     let key = RequestId::parse("ffffffff-ffff-ffff-ffff-ffffffffffff").ok()?;
     Some((AccessRequestId::derive(&requester, &key), requester))
@@ -288,14 +273,14 @@ fn policy_text(json: &str) -> bool {
         .all(|c| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{ff}'))
 }
 
-fn without_space(json: &str) -> usize {
+pub(crate) fn without_space(json: &str) -> usize {
     json.chars().filter(|c| !c.is_whitespace()).count()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures;
+    use crate::{fixtures, names};
     use proptest::prelude::*;
 
     fn fields(entitlement: &Entitlement) -> Vec<&'static str> {

@@ -10,6 +10,8 @@ pub const ROLE_PATH: &str = "/hallpass/";
 pub const GRANT_POLICY: &str = "hallpass-grant";
 /// Inline policy of a created role that denies everything while the role is being deleted.
 pub const DENY_ALL_POLICY: &str = "hallpass-deny-all";
+/// Inline policy of a shared role that holds every cut on it.
+pub const CUTS_POLICY: &str = "hallpass-cuts";
 /// Role and session tag: the access request's id.
 pub const TAG_REQUEST: &str = "hallpass:request";
 /// Role tag: the end that was fixed when the role was made.
@@ -19,24 +21,12 @@ pub const TAG_REQUESTER: &str = "hallpass:requester";
 
 /// Prefix of every role and policy name.
 pub(crate) const PREFIX: &str = "hallpass-";
-const CUT_PREFIX: &str = "hallpass-cut-";
 const SESSION_NAME_MAX: usize = 64;
 const TAG_VALUE_MAX: usize = 256;
 
 /// Name of the role that is created for this request alone.
 pub fn role_name(request: &AccessRequestId) -> String {
     format!("{PREFIX}{request}")
-}
-
-/// Name of the inline policy that cuts this grant's sessions on a shared role: one per grant, so
-/// that concurrent cuts never overwrite each other.
-pub fn cut_policy_name(request: &AccessRequestId) -> String {
-    format!("{CUT_PREFIX}{request}")
-}
-
-/// The grant whose cut a policy of this name is, for the sweep.
-pub fn cut_policy_request(policy_name: &str) -> Option<AccessRequestId> {
-    AccessRequestId::parse(policy_name.strip_prefix(CUT_PREFIX)?).ok()
 }
 
 /// The grant that a role of this name was made for, for the sweep.
@@ -108,10 +98,8 @@ mod tests {
     #[test]
     fn names_lead_back_to_their_request() {
         let id = fixtures::request();
-        assert_eq!(role_request(&role_name(&id)), Some(id.clone()));
-        assert_eq!(cut_policy_request(&cut_policy_name(&id)), Some(id));
+        assert_eq!(role_request(&role_name(&id)), Some(id));
         assert_eq!(role_request("hallpass-provisioner"), None);
-        assert_eq!(cut_policy_request(GRANT_POLICY), None);
     }
 
     proptest! {

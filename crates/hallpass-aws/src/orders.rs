@@ -141,14 +141,14 @@ pub fn leftovers(order: &EndOrder, error: &AwsError) -> Vec<Leftover> {
             ),
         }];
     }
-    let policy = names::cut_policy_name(&order.order.request);
+    let policy = names::CUTS_POLICY;
     vec![Leftover {
         what: format!("sessions {} of {role}", grant.session_name),
         error: told,
         cure: format!(
-            "let the service assume {name} and write its inline policies in account {account}, or \
-             put an inline policy {policy} on it that denies everything where aws:userid ends in \
-             :{}; the fence refuses from {end} on",
+            "let the service assume {name} and write its inline policy {policy} in account \
+             {account}, or put a policy on it that denies everything where aws:userid ends in :{}; \
+             the fence refuses from {end} on",
             grant.session_name
         ),
     }]

@@ -3,7 +3,7 @@
 //! A document that people wrote is read into these types and written out again, so what is checked
 //! here is what AWS gets, byte for byte: no duplicate keys, no element that we do not know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -232,6 +232,17 @@ impl Statement {
             .entry(operator.to_owned())
             .or_default()
             .insert(key.to_owned(), OneOrMany::One(value.into()));
+        self
+    }
+
+    /// Adds a condition that one of `values` fulfils.
+    #[must_use]
+    pub fn when_any(mut self, operator: &str, key: &str, values: &BTreeSet<String>) -> Self {
+        let values = values.iter().map(|v| Scalar::Text(v.clone())).collect();
+        self.condition
+            .entry(operator.to_owned())
+            .or_default()
+            .insert(key.to_owned(), OneOrMany::Many(values));
         self
     }
 

@@ -21,7 +21,7 @@ impl Aws {
     /// # Errors
     /// [`AwsError`]; of class Refused when the role's name is taken by a role that is not ours.
     pub async fn provision(&self, order: &Order) -> Result<Grant, AwsError> {
-        let mut grant = planned(order)?;
+        let grant = planned(order)?;
         let AccessMode::Create {
             permissions,
             permissions_boundary,
@@ -30,23 +30,9 @@ impl Aws {
             return Ok(grant);
         };
         let account = self.account(&order.entitlement.account)?;
-        let role = NewRole {
-            order,
-            name: names::role_name(&order.request),
-            boundary: permissions_boundary,
-            trust: documents::trust(account.principal().await?, &order.request, order.end)
-                .to_json(),
-        };
-        let made = match role.create(account).await {
-            Err(error) if error.class == ErrorClass::AlreadyExists => role.adopt(account).await,
-            other => other,
-        }?;
-        grant.role_arn = made.arn;
-        grant.role_unique_id = Some(made.unique_id);
-        grant.aws_request_ids.extend(made.request_ids);
-        let id = put_permissions(account, &role.name, permissions, order).await?;
-        grant.aws_request_ids.extend(id);
-        Ok(grant)
+        account.precedence().give().await?;
+        let made = make(account, order, (permissions, permissions_boundary), grant).await;
+        account.precedence().watch(made)
     }
 
     /// Moves a created role's fence to `order.end`; in assume mode the next session carries it.
@@ -60,23 +46,58 @@ impl Aws {
             return Ok(Vec::new());
         };
         let account = self.account(&order.entitlement.account)?;
-        let name = grant.role_arn.role_name();
-        require_ours(account, name, order).await?;
-        let trust = documents::trust(account.principal().await?, &order.request, order.end);
-        let mut ids = Vec::new();
-        ids.extend(put_permissions(account, name, permissions, order).await?);
-        ids.extend(put_trust(account, name, trust.to_json()).await?);
-        let tagged = account
-            .iam()
-            .tag_role()
-            .role_name(name)
-            .tags(tag(names::TAG_END, &documents::aws_time(order.end))?)
-            .send()
-            .await
-            .map_err(|e| AwsError::sdk("TagRole", e))?;
-        ids.extend(tagged.request_id().map(str::to_owned));
-        Ok(ids)
+        account.precedence().give().await?;
+        let moved = move_fence(account, order, permissions, grant).await;
+        account.precedence().watch(moved)
     }
+}
+
+async fn make(
+    account: &Connection,
+    order: &Order,
+    (permissions, boundary): (&str, &PolicyArn),
+    mut grant: Grant,
+) -> Result<Grant, AwsError> {
+    let role = NewRole {
+        order,
+        name: names::role_name(&order.request),
+        boundary,
+        trust: documents::trust(account.principal().await?, &order.request, order.end).to_json(),
+    };
+    let made = match role.create(account).await {
+        Err(error) if error.class == ErrorClass::AlreadyExists => role.adopt(account).await,
+        other => other,
+    }?;
+    grant.role_arn = made.arn;
+    grant.role_unique_id = Some(made.unique_id);
+    grant.aws_request_ids.extend(made.request_ids);
+    let id = put_permissions(account, &role.name, permissions, order).await?;
+    grant.aws_request_ids.extend(id);
+    Ok(grant)
+}
+
+async fn move_fence(
+    account: &Connection,
+    order: &Order,
+    permissions: &str,
+    grant: &Grant,
+) -> Result<Vec<String>, AwsError> {
+    let name = grant.role_arn.role_name();
+    require_ours(account, name, order).await?;
+    let trust = documents::trust(account.principal().await?, &order.request, order.end);
+    let mut ids = Vec::new();
+    ids.extend(put_permissions(account, name, permissions, order).await?);
+    ids.extend(put_trust(account, name, trust.to_json()).await?);
+    let tagged = account
+        .iam()
+        .tag_role()
+        .role_name(name)
+        .tags(tag(names::TAG_END, &documents::aws_time(order.end))?)
+        .send()
+        .await
+        .map_err(|e| AwsError::sdk("TagRole", e))?;
+    ids.extend(tagged.request_id().map(str::to_owned));
+    Ok(ids)
 }
 
 pub(crate) fn planned(order: &Order) -> Result<Grant, AwsError> {

@@ -16,7 +16,7 @@ use crate::errors::{AwsError, ErrorClass};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How much of an answer is kept: enough for an error document and a small object.
+/// How much of an answer is kept by default: enough for an error document and a small object.
 const BODY_BYTES: usize = 64 * 1024;
 
 /// Signs requests (Signature Version 4) and sends them.
@@ -37,8 +37,12 @@ pub struct SignedRequest<'a> {
     pub region: &'a str,
     /// Path and query.
     pub path: &'a str,
+    /// Further headers, all of them signed.
+    pub headers: Vec<(&'a str, String)>,
     /// Body, empty for a GET.
     pub body: Vec<u8>,
+    /// How much of the answer's body is kept.
+    pub most_bytes: usize,
 }
 
 impl<'a> SignedRequest<'a> {
@@ -49,7 +53,9 @@ impl<'a> SignedRequest<'a> {
             service,
             region,
             path,
+            headers: Vec::new(),
             body: Vec::new(),
+            most_bytes: BODY_BYTES,
         }
     }
 
@@ -72,7 +78,9 @@ pub struct SignedAnswer {
     pub code: Option<String>,
     /// AWS request id.
     pub request_id: Option<String>,
-    /// The body, cut to 64 KiB.
+    /// Entity tag, as S3 gives it.
+    pub etag: Option<String>,
+    /// The body, cut to what the request said.
     pub body: Vec<u8>,
 }
 
@@ -127,7 +135,8 @@ impl SignedHttp {
         let url = url(self.endpoint.as_ref(), &request)?;
         let headers = signature(&credentials.into(), &request, &url)?;
         let mut outgoing = self.client.request(request.method, url).body(request.body);
-        for (name, value) in headers {
+        let own = request.headers.into_iter().map(|(n, v)| (n.to_owned(), v));
+        for (name, value) in own.chain(headers) {
             outgoing = outgoing.header(name, value);
         }
         let no_answer = |e| AwsError::http(operation, "no answer", e);
@@ -139,9 +148,10 @@ impl SignedHttp {
         };
         let request_id = header("x-amzn-requestid").or_else(|| header("x-amz-request-id"));
         let error_type = header("x-amzn-errortype");
+        let etag = header("etag");
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(no_answer)? {
-            let room = BODY_BYTES - body.len();
+            let room = request.most_bytes - body.len();
             body.extend(chunk.iter().take(room));
             if chunk.len() >= room {
                 break;
@@ -158,6 +168,7 @@ impl SignedHttp {
                     .or_else(|| error_code(&body))
             },
             request_id,
+            etag,
             body,
         })
     }
@@ -208,7 +219,7 @@ fn signature(
     let signable = SignableRequest::new(
         request.method.as_str(),
         url.as_str(),
-        std::iter::empty(),
+        request.headers.iter().map(|(n, v)| (*n, v.as_str())),
         SignableBody::Bytes(&request.body),
     )
     .and_then(|signable| sign(signable, &params))

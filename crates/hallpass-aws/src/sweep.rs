@@ -1,19 +1,18 @@
 //! What AWS holds that carries our names: found, judged by pure rules, ended.
 //!
 //! The sweep works without any record of ours: a role says in its tags which request it was made
-//! for and when its access ends; a cut says in its `Sid` until when it must stand.
+//! for and when its access ends; cuts say in their `Sid` until when they must stand.
 
 use aws_sdk_iam::types::Tag;
-use hallpass_types::{AccessRequestId, AwsAccountId, EndInstant, RoleArn};
+use hallpass_types::{AccessRequestId, AwsAccountId, EndInstant, RoleArn, SharedRole};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::connection::{Aws, Connection};
-use crate::documents;
-use crate::end::{TIDY_MARGIN, delete_policy, strip_and_delete};
+use crate::cuts::{self, LIFT_MARGIN};
+use crate::end::strip_and_delete;
 use crate::errors::{AwsError, ErrorClass};
 use crate::names::{self, ROLE_PATH, TAG_END, TAG_REQUEST};
-use crate::policy::PolicyDocument;
 use crate::provision::get_role;
 
 /// Role tag: when a sweep first reported a role that no history knows.
@@ -36,19 +35,17 @@ pub struct FoundRole {
     pub reported_at: Option<Timestamp>,
 }
 
-/// A deny of ours on a shared role.
+/// Cuts on a shared role that may be lifted together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FoundCut {
-    /// The role's account.
-    pub account: AwsAccountId,
+pub struct FoundCuts {
     /// The shared role.
+    pub role: SharedRole,
+    /// Its ARN.
     pub role_arn: RoleArn,
-    /// Name of the inline policy.
-    pub policy_name: String,
-    /// The request it cuts.
-    pub request: AccessRequestId,
-    /// The end of what it cuts; `None` when the document is not one of ours.
-    pub end: Option<EndInstant>,
+    /// Until when they must stand.
+    pub until: Timestamp,
+    /// How many grants they cut.
+    pub grants: usize,
 }
 
 /// What the histories know of a request.
@@ -96,18 +93,17 @@ pub fn judge_role(role: &FoundRole, known: Known, now: Timestamp) -> Judgement {
     }
 }
 
-/// Judges a cut: it may be lifted once the fence alone holds what it cut, whoever knows of it.
-pub fn judge_cut(cut: &FoundCut, known: Known, now: Timestamp) -> Judgement {
-    match (cut.end, known) {
-        (None, _) => Judgement::NotOurs,
-        (Some(_), Known::Open) => Judgement::Leave,
-        (Some(end), _) if over(end, now) => Judgement::End,
-        (Some(_), _) => Judgement::Leave,
+/// Judges cuts: they may be lifted once the fence alone holds what they cut, whoever knows of it.
+pub fn judge_cuts(cuts: &FoundCuts, now: Timestamp) -> Judgement {
+    if cuts::is_over(cuts.until, now) {
+        Judgement::End
+    } else {
+        Judgement::Leave
     }
 }
 
 fn over(end: EndInstant, now: Timestamp) -> bool {
-    now.duration_since(end.timestamp()) >= TIDY_MARGIN
+    now.duration_since(end.timestamp()) >= LIFT_MARGIN
 }
 
 impl Aws {
@@ -154,7 +150,7 @@ impl Aws {
         Ok(found)
     }
 
-    /// Every deny of ours on one shared role.
+    /// Every cut of ours on one shared role.
     ///
     /// # Errors
     /// [`AwsError`]; nothing was changed.
@@ -162,48 +158,19 @@ impl Aws {
         &self,
         account: &AwsAccountId,
         role_arn: &RoleArn,
-    ) -> Result<Vec<FoundCut>, AwsError> {
-        let iam = self.account(account)?.iam();
-        let listed = iam
-            .list_role_policies()
-            .role_name(role_arn.role_name())
-            .into_paginator()
-            .items()
-            .send()
-            .collect::<Result<Vec<String>, _>>()
-            .await
-            .map_err(|e| AwsError::sdk("ListRolePolicies", e));
-        let listed = match listed {
-            Err(error) if error.class == ErrorClass::Gone => return Ok(Vec::new()),
-            listed => listed?,
+    ) -> Result<Vec<FoundCuts>, AwsError> {
+        let role = SharedRole {
+            account: account.clone(),
+            role_name: role_arn.role_name().to_owned(),
         };
-        let mut found = Vec::new();
-        for policy_name in listed {
-            let Some(request) = names::cut_policy_request(&policy_name) else {
-                continue;
-            };
-            let read = iam
-                .get_role_policy()
-                .role_name(role_arn.role_name())
-                .policy_name(&policy_name)
-                .send()
-                .await
-                .map_err(|e| AwsError::sdk("GetRolePolicy", e))?;
-            let text =
-                percent_encoding::percent_decode_str(read.policy_document()).decode_utf8_lossy();
-            let end = PolicyDocument::parse(&text)
-                .ok()
-                .and_then(|d| documents::cut_end(&d));
-            let (account, role_arn) = (account.clone(), role_arn.clone());
-            found.push(FoundCut {
-                account,
-                role_arn,
-                policy_name,
-                request,
-                end,
-            });
-        }
-        Ok(found)
+        let found = self.read_cuts(&role).await?.into_iter();
+        let cuts = found.map(|(until, grants)| FoundCuts {
+            role: role.clone(),
+            role_arn: role_arn.clone(),
+            until,
+            grants,
+        });
+        Ok(cuts.collect())
     }
 
     /// Marks a role as reported, so that a later sweep may end it.
@@ -248,17 +215,6 @@ impl Aws {
             Err(error) if error.class == ErrorClass::Gone => Ok(ids),
             other => other.map(|()| ids),
         }
-    }
-
-    /// Lifts a deny that a sweep judged over.
-    ///
-    /// # Errors
-    /// [`AwsError`].
-    pub async fn lift_cut(&self, cut: &FoundCut) -> Result<(), AwsError> {
-        let connection = self.account(&cut.account)?;
-        delete_policy(connection, cut.role_arn.role_name(), &cut.policy_name)
-            .await
-            .map(|_| ())
     }
 }
 
@@ -338,30 +294,17 @@ mod tests {
 
     #[test]
     fn cuts_stand_until_the_fence_alone_holds() {
-        let cut = |end: Option<i64>| FoundCut {
-            account: AwsAccountId::parse("111122223333").unwrap(),
+        let cuts = |until: i64| FoundCuts {
+            role: SharedRole {
+                account: AwsAccountId::parse("111122223333").unwrap(),
+                role_name: "Reader".to_owned(),
+            },
             role_arn: RoleArn::parse("arn:aws:iam::111122223333:role/Reader").unwrap(),
-            policy_name: String::new(),
-            request: fixtures::request(),
-            end: end.map(|s| Timestamp::from_second(s).unwrap().into()),
+            until: Timestamp::from_second(until).unwrap(),
+            grants: 1,
         };
         let now = Timestamp::from_second(1000).unwrap();
-        assert_eq!(
-            judge_cut(&cut(None), Known::Unknown, now),
-            Judgement::NotOurs
-        );
-        assert_eq!(judge_cut(&cut(Some(1)), Known::Open, now), Judgement::Leave);
-        assert_eq!(
-            judge_cut(&cut(Some(990)), Known::Closed, now),
-            Judgement::Leave
-        );
-        assert_eq!(
-            judge_cut(&cut(Some(940)), Known::Closed, now),
-            Judgement::End
-        );
-        assert_eq!(
-            judge_cut(&cut(Some(940)), Known::Unknown, now),
-            Judgement::End
-        );
+        assert_eq!(judge_cuts(&cuts(941), now), Judgement::Leave);
+        assert_eq!(judge_cuts(&cuts(940), now), Judgement::End);
     }
 }

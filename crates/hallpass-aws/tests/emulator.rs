@@ -11,14 +11,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_iam::config::{BehaviorVersion, Credentials, Region};
+use hallpass_aws::cuts::LIFT_MARGIN;
+use hallpass_aws::policy::{PolicyDocument, Statement};
 use hallpass_aws::sandbox::{self, OBJECT, OBJECT_KEY, Sandbox, SandboxAccount};
 use hallpass_aws::{
-    AssumeOrder, Aws, EndOrder, ErrorClass, IssuedSession, Order, SignedAnswer, SignedHttp,
-    SignedRequest, check_entitlement, documents, names,
+    AssumeOrder, Aws, AwsError, CutsWritten, EndOrder, ErrorClass, IssuedSession, Order,
+    SignedAnswer, SignedHttp, SignedRequest, check_entitlement, documents, names,
 };
 use hallpass_types::{
-    AccessMode, AccessRequestId, EndCause, EndInstant, Entitlement, EntitlementId, Grant,
-    GrantDuration, PrincipalId, Probe, ReadBack, RequestId, Risk,
+    AccessMode, AccessRequestId, Control, Cut, EndCause, EndInstant, Entitlement, EntitlementId,
+    Grant, GrantDuration, PrincipalId, Probe, ProofOfEnd, ReadBack, RequestId, Risk, RoleArn,
+    SharedRole,
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::OnceCell;
@@ -62,6 +65,40 @@ impl World {
             .credentials_provider(Credentials::new(account, "test", None, None, "test"))
             .build();
         aws_sdk_iam::Client::from_conf(config)
+    }
+
+    /// A shared role of the test's own, as the sandbox's: cuts on one role have one writer.
+    async fn assume_mode(&self, account: &SandboxAccount) -> Entitlement {
+        let iam = self.root_iam(account.id.as_str());
+        let model = account.reader.role_name();
+        let role = iam.get_role().role_name(model).send().await.unwrap();
+        let decoded = |text: &str| {
+            let text = percent_encoding::percent_decode_str(text);
+            text.decode_utf8_lossy().into_owned()
+        };
+        let trust = decoded(role.role().unwrap().assume_role_policy_document().unwrap());
+        let read = iam.get_role_policy().role_name(model);
+        let read = read.policy_name("permissions").send().await.unwrap();
+        // The provisioner reaches roles with this beginning.
+        let name = format!("hallpass-ar-test-{}", random_uuid());
+        let create = iam.create_role().role_name(&name);
+        let made = create.assume_role_policy_document(trust).send().await;
+        let role_arn = RoleArn::parse(made.unwrap().role().unwrap().arn()).unwrap();
+        let put = iam.put_role_policy().role_name(&name);
+        let put = put.policy_name("permissions");
+        let put = put.policy_document(decoded(read.policy_document()));
+        put.send().await.unwrap();
+        entitlement(
+            account,
+            AccessMode::Assume {
+                role_arn,
+                session_policy: None,
+            },
+        )
+    }
+
+    async fn end(&self, order: &Order, grant: &Grant) -> Result<ProofOfEnd, AwsError> {
+        end(&self.aws, order, grant).await
     }
 
     async fn read(&self, session: &IssuedSession, account: &SandboxAccount) -> SignedAnswer {
@@ -128,17 +165,6 @@ fn entitlement(account: &SandboxAccount, access: AccessMode) -> Entitlement {
     entitlement
 }
 
-fn assume_mode(account: &SandboxAccount) -> Entitlement {
-    let role_arn = account.reader.clone();
-    entitlement(
-        account,
-        AccessMode::Assume {
-            role_arn,
-            session_policy: None,
-        },
-    )
-}
-
 fn create_mode(account: &SandboxAccount) -> Entitlement {
     let bucket = account.bucket;
     let permissions = format!(
@@ -187,11 +213,44 @@ fn random_uuid() -> String {
     )
 }
 
-fn end_order(order: &Order, grant: &Grant) -> EndOrder {
-    EndOrder {
+/// Ends a grant with no other writer on its role.
+async fn end(aws: &Aws, order: &Order, grant: &Grant) -> Result<ProofOfEnd, AwsError> {
+    let ending = EndOrder {
         order: order.clone(),
         grant: grant.clone(),
         cause: EndCause::Revoked,
+    };
+    let cut = |cut| async {
+        let written = write(aws, order, &[cut], Timestamp::now()).await?;
+        assert_eq!(written.no_room, []);
+        let in_place = ReadBack::DenyInPlace {
+            policy_name: names::CUTS_POLICY.to_owned(),
+            policy_digest: written.policy_digest.unwrap(),
+        };
+        Ok((in_place, written.aws_request_ids))
+    };
+    aws.end(&ending, Timestamp::now, cut).await
+}
+
+async fn write(
+    aws: &Aws,
+    order: &Order,
+    cuts: &[Cut],
+    now: Timestamp,
+) -> Result<CutsWritten, AwsError> {
+    let grant = order.planned_grant().unwrap();
+    let role = SharedRole {
+        account: order.entitlement.account.clone(),
+        role_name: grant.role_arn.role_name().to_owned(),
+    };
+    aws.write_cuts(&role, cuts, now).await
+}
+
+fn cut_of(order: &Order) -> Cut {
+    Cut {
+        request: order.request.clone(),
+        session_name: order.session_name(),
+        end: order.end,
     }
 }
 
@@ -202,7 +261,7 @@ async fn both_modes_read_what_was_approved_in_every_account() {
     };
     for (i, account) in world.sandbox.accounts.iter().enumerate() {
         let other = &world.sandbox.accounts[1 - i];
-        for entitlement in [assume_mode(account), create_mode(account)] {
+        for entitlement in [world.assume_mode(account).await, create_mode(account)] {
             let order = order(entitlement, 600);
             let (grant, session) = world.granted(&order).await;
             let answer = world.read(&session, account).await;
@@ -221,11 +280,7 @@ async fn both_modes_read_what_was_approved_in_every_account() {
                     .ends_with(&format!(":{}", order.session_name()))
             );
             assert!(facts.session_expires_at > Timestamp::now() + SignedDuration::from_secs(890));
-            world
-                .aws
-                .end(&end_order(&order, &grant), Timestamp::now)
-                .await
-                .unwrap();
+            world.end(&order, &grant).await.unwrap();
         }
     }
 }
@@ -236,26 +291,24 @@ async fn an_early_end_cuts_this_grant_and_nobody_else() {
         return;
     };
     let account = &world.sandbox.accounts[0];
-    let (mine, theirs) = (
-        order(assume_mode(account), 600),
-        order(assume_mode(account), 600),
-    );
+    let entitlement = world.assume_mode(account).await;
+    let (mine, theirs) = (order(entitlement.clone(), 600), order(entitlement, 600));
     let (grant, session) = world.granted(&mine).await;
     let (_, other_session) = world.granted(&theirs).await;
     assert_eq!(world.read(&session, account).await.status, 200);
 
-    let ending = end_order(&mine, &grant);
-    let proof = world.aws.end(&ending, Timestamp::now).await.unwrap();
-    let policy = names::cut_policy_name(&mine.request);
+    let proof = world.end(&mine, &grant).await.unwrap();
     assert!(
-        matches!(&proof.read_back, ReadBack::DenyInPlace { policy_name, .. } if *policy_name == policy),
+        matches!(&proof.read_back, ReadBack::DenyInPlace { policy_name, .. } if policy_name == names::CUTS_POLICY),
         "{proof:?}"
     );
-    let canary = proof.canary.as_ref().unwrap();
+    let canary = &proof.canary;
     assert_eq!(
         (canary.http_status, canary.code.as_str()),
         (403, "AccessDenied")
     );
+    let fence = proof.canary_fence.as_ref().unwrap();
+    assert_eq!((&fence.request, fence.end), (&mine.request, mine.end));
     assert_eq!(
         world.read(&session, account).await.code.as_deref(),
         Some("AccessDenied")
@@ -264,52 +317,92 @@ async fn an_early_end_cuts_this_grant_and_nobody_else() {
     // A session that is issued after the cut is dead as well, and ending twice is ending once.
     let late = world.session(&mine, &grant).await;
     assert_eq!(world.read(&late, account).await.status, 403);
-    let again = world.aws.end(&ending, Timestamp::now).await.unwrap();
+    let again = world.end(&mine, &grant).await.unwrap();
     assert_eq!(again.read_back, proof.read_back);
+    assert!(
+        matches!(again.control, Control::Missing { .. }),
+        "what is cut allows nothing: {again:?}"
+    );
 
-    let early = world
-        .aws
-        .tidy(&mine, &grant, mine.end.timestamp())
-        .await
-        .unwrap_err();
-    assert_eq!(early.class, ErrorClass::Retry);
-    let later = mine.end.timestamp() + hallpass_aws::TIDY_MARGIN;
+    let early = mine.end.timestamp();
+    let standing = write(&world.aws, &mine, &[], early).await.unwrap();
+    let lift_at = standing.lift_at.unwrap();
+    assert!(lift_at >= early + LIFT_MARGIN);
+    assert_eq!(world.read(&late, account).await.status, 403);
     for _ in 0..2 {
-        world.aws.tidy(&mine, &grant, later).await.unwrap();
+        let lifted = write(&world.aws, &mine, &[], lift_at).await.unwrap();
+        assert_eq!((lifted.lift_at, lifted.policy_digest), (None, None));
     }
-    let left = world
-        .root_iam(account.id.as_str())
+    let iam = world.root_iam(account.id.as_str());
+    let left = iam
         .list_role_policies()
-        .role_name("ReportsReader");
-    assert!(!left.send().await.unwrap().policy_names().contains(&policy));
+        .role_name(grant.role_arn.role_name());
+    assert_eq!(left.send().await.unwrap().policy_names(), ["permissions"]);
 }
 
 #[tokio::test]
-async fn concurrent_cuts_do_not_overwrite_each_other() {
+async fn one_write_cuts_many_grants_as_far_as_the_role_has_room_for_them() {
     let Some(world) = World::new().await else {
         return;
     };
     let account = &world.sandbox.accounts[1];
+    let entitlement = world.assume_mode(account).await;
     let mut sessions = Vec::new();
     for _ in 0..6 {
-        let order = order(assume_mode(account), 600);
-        let (grant, session) = world.granted(&order).await;
-        sessions.push((order, grant, session));
+        let order = order(entitlement.clone(), 600);
+        let (_, session) = world.granted(&order).await;
+        sessions.push((order, session));
     }
-    let endings: Vec<_> = sessions.iter().map(|(o, g, _)| end_order(o, g)).collect();
-    let mut tasks = tokio::task::JoinSet::new();
-    for ending in endings {
-        let aws = world.aws.clone();
-        tasks.spawn(async move { aws.end(&ending, Timestamp::now).await });
+    let cuts: Vec<_> = sessions.iter().map(|(order, _)| cut_of(order)).collect();
+    let role = sessions[0].0.planned_grant().unwrap().role_arn;
+    let iam = world.root_iam(account.id.as_str());
+    let fill = |characters: usize| {
+        let resource = format!("arn:aws:s3:::{}", "b".repeat(characters));
+        let allow = Statement::allow(&["s3:GetObject"], &[&resource]);
+        let put = iam.put_role_policy().role_name(role.role_name());
+        put.policy_name("filling")
+            .policy_document(PolicyDocument::new(vec![allow]).to_json())
+            .send()
+    };
+    // Room for some, but not for all.
+    fill(9_000).await.unwrap();
+    let now = Timestamp::now();
+    let first = write(&world.aws, &sessions[0].0, &cuts, now).await.unwrap();
+    let held = cuts.len() - first.no_room.len();
+    assert!((1..cuts.len()).contains(&held), "{first:?}");
+    for (n, (order, session)) in sessions.iter().enumerate() {
+        let status = world.read(session, account).await.status;
+        let expected = if n < held { 403 } else { 200 };
+        assert_eq!(status, expected, "{n} of {held}");
+        assert_eq!(first.no_room.contains(&order.request), n >= held);
     }
-    while let Some(done) = tasks.join_next().await {
-        assert!(done.unwrap().unwrap().canary.is_some());
-    }
-    for (order, grant, session) in &sessions {
+    // Those that stand stay when the others come again, and all stand once there is room.
+    let again = write(&world.aws, &sessions[0].0, &cuts, now).await.unwrap();
+    assert_eq!(again.no_room, first.no_room);
+    fill(10).await.unwrap();
+    let all = write(&world.aws, &sessions[0].0, &cuts, now).await.unwrap();
+    assert_eq!(all.no_room, []);
+    for (_, session) in &sessions {
         assert_eq!(world.read(session, account).await.status, 403);
-        let later = order.end.timestamp() + hallpass_aws::TIDY_MARGIN;
-        world.aws.tidy(order, grant, later).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_policy_of_our_name_that_cannot_be_read_is_not_overwritten() {
+    let Some(world) = World::new().await else {
+        return;
+    };
+    let account = &world.sandbox.accounts[0];
+    let order = order(world.assume_mode(account).await, 600);
+    let role = order.planned_grant().unwrap().role_arn;
+    let iam = world.root_iam(account.id.as_str());
+    let put = iam.put_role_policy().role_name(role.role_name());
+    let odd = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","NotPrincipal":{"AWS":"*"},"Action":"*","Resource":"*"}]}"#;
+    let put = put.policy_name(names::CUTS_POLICY).policy_document(odd);
+    put.send().await.unwrap();
+    let now = Timestamp::now();
+    let error = write(&world.aws, &order, &[cut_of(&order)], now).await;
+    assert_eq!(error.unwrap_err().class, ErrorClass::Alarm);
 }
 
 #[tokio::test]
@@ -336,24 +429,22 @@ async fn the_clock_ends_access_without_us() {
         let error = world.aws.assume(&late, Timestamp::now()).await.unwrap_err();
         assert_eq!(error.class, ErrorClass::Refused);
 
-        let proof = world
-            .aws
-            .end(&end_order(&order, &grant), Timestamp::now)
-            .await
-            .unwrap();
+        let proof = world.end(&order, &grant).await.unwrap();
         assert!(proof.proved_at >= order.end.timestamp());
         if grant.created {
             let role_arn = grant.role_arn.clone();
-            assert_eq!(
-                (proof.read_back, proof.canary),
-                (ReadBack::RoleGone { role_arn }, None)
-            );
+            assert_eq!(proof.read_back, ReadBack::RoleGone { role_arn });
+            let call = format!("sts AssumeRole {}", grant.role_arn.role_name());
+            assert_eq!(proof.canary.call, call);
         } else {
             assert_eq!(proof.read_back, ReadBack::FencePassed { end: order.end });
-            assert_eq!(proof.canary.unwrap().code, "AccessDenied");
+            assert_eq!(proof.canary.code, "AccessDenied");
         }
     };
-    tokio::join!(ends(assume_mode(account)), ends(create_mode(account)));
+    tokio::join!(
+        ends(world.assume_mode(account).await),
+        ends(create_mode(account))
+    );
 }
 
 #[tokio::test]
@@ -368,11 +459,7 @@ async fn a_created_role_is_adopted_after_a_lost_answer_and_deleted_from_every_ha
     let planned = order.planned_grant().unwrap();
 
     // Nothing was ever made.
-    world
-        .aws
-        .end(&end_order(&order, &planned), Timestamp::now)
-        .await
-        .unwrap();
+    world.end(&order, &planned).await.unwrap();
 
     let (grant, session) = world.granted(&order).await;
     assert_eq!(
@@ -405,11 +492,7 @@ async fn a_created_role_is_adopted_after_a_lost_answer_and_deleted_from_every_ha
         .await
         .unwrap();
     for _ in 0..2 {
-        let proof = world
-            .aws
-            .end(&end_order(&order, &planned), Timestamp::now)
-            .await
-            .unwrap();
+        let proof = world.end(&order, &planned).await.unwrap();
         let role_arn = grant.role_arn.clone();
         assert_eq!(proof.read_back, ReadBack::RoleGone { role_arn });
     }
@@ -437,11 +520,7 @@ async fn a_role_that_is_not_ours_is_neither_adopted_nor_deleted() {
     let error = world.aws.provision(&order).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Refused, "{error}");
     let grant = order.planned_grant().unwrap();
-    let error = world
-        .aws
-        .end(&end_order(&order, &grant), Timestamp::now)
-        .await
-        .unwrap_err();
+    let error = world.end(&order, &grant).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Refused, "{error}");
     let found = iam.get_role().role_name(&name).send().await.unwrap();
     assert_eq!(found.role().unwrap().role_name(), name);
@@ -466,14 +545,13 @@ async fn an_extension_moves_the_fence_and_old_sessions_keep_their_end() {
         let at = world.refused(&old, account).await;
         assert!(at >= first_end.timestamp());
         assert_eq!(world.read(&new, account).await.status, 200);
-        world
-            .aws
-            .end(&end_order(&order, &grant), Timestamp::now)
-            .await
-            .unwrap();
+        world.end(&order, &grant).await.unwrap();
         assert_eq!(world.read(&new, account).await.status, 403);
     };
-    tokio::join!(extends(assume_mode(account)), extends(create_mode(account)));
+    tokio::join!(
+        extends(world.assume_mode(account).await),
+        extends(create_mode(account))
+    );
 }
 
 #[tokio::test]
@@ -482,7 +560,7 @@ async fn a_narrowing_policy_narrows_and_still_proves_its_end() {
         return;
     };
     let account = &world.sandbox.accounts[0];
-    let mut entitlement = assume_mode(account);
+    let mut entitlement = world.assume_mode(account).await;
     if let AccessMode::Assume { session_policy, .. } = &mut entitlement.access {
         *session_policy = Some(
             r#"{"Statement":{"Effect":"Allow","Action":"s3:ListBucket","Resource":"*"}}"#
@@ -502,11 +580,7 @@ async fn a_narrowing_policy_narrows_and_still_proves_its_end() {
             .status,
         200
     );
-    world
-        .aws
-        .end(&end_order(&order, &grant), Timestamp::now)
-        .await
-        .unwrap();
+    world.end(&order, &grant).await.unwrap();
     assert_eq!(
         world.http.send(&session.secret, list).await.unwrap().status,
         403
@@ -532,7 +606,7 @@ async fn a_way_in_that_does_not_open_is_an_alarm() {
     );
     assert_eq!(error.operation, "AssumeRole of the provisioner role");
     // A role whose trust policy wants another external id refuses for good.
-    let mut wrong = assume_mode(account);
+    let mut wrong = world.assume_mode(account).await;
     wrong.external_id = Some("wrong".to_owned());
     let order = order(wrong, 600);
     let grant = world.aws.provision(&order).await.unwrap();
@@ -557,7 +631,7 @@ async fn seeding_twice_changes_nothing() {
     let again = sandbox::seed(&world.endpoint, REGION).await.unwrap();
     assert_eq!(again.accounts, world.sandbox.accounts);
     let account = &again.accounts[0];
-    let order = order(assume_mode(account), 600);
+    let order = order(world.assume_mode(account).await, 600);
     let (_, session) = world.granted(&order).await;
     assert_eq!(
         world.read(&session, account).await.status,

@@ -10,18 +10,23 @@ use std::sync::{Arc, Mutex};
 
 use aws_smithy_http_client::test_util::infallible_client_fn;
 use aws_smithy_types::body::SdkBody;
+use hallpass_aws::cuts::{CutEntry, CutsPolicy};
+use hallpass_aws::limits::INLINE_POLICY_CHARS;
+use hallpass_aws::policy::PolicyDocument;
 use hallpass_aws::{
-    AccountAccess, AssumeOrder, Aws, AwsConfig, EndOrder, ErrorClass, Order, SecretAccessKey,
-    ServiceCredentials, documents, names,
+    AccountAccess, AssumeOrder, Aws, AwsConfig, AwsError, EndOrder, ErrorClass, Order,
+    SecretAccessKey, ServiceCredentials, documents, names,
 };
 use hallpass_types::{
-    AccessMode, AccessRequestId, AwsAccountId, EndCause, EndInstant, Entitlement, EntitlementId,
-    GrantDuration, PolicyArn, PrincipalId, Probe, RequestId, Risk, RoleArn,
+    AccessMode, AccessRequestId, AwsAccountId, Control, Cut, EndCause, EndInstant, Entitlement,
+    EntitlementId, GrantDuration, PolicyArn, PrincipalId, Probe, ReadBack, RequestId, Risk,
+    RoleArn,
 };
 use jiff::Timestamp;
 
 const ACCOUNT: &str = "111122223333";
 const ROLE_ID: &str = "AROA00000000000000001";
+const OTHER: &str = "11111111-3c1d-4b43-9a53-1d7d3c2f8a10";
 const SECRET: &str = "hunter2hunter2";
 
 fn order(access: AccessMode) -> Order {
@@ -97,16 +102,28 @@ fn documents_are_these() {
         ),
         ("trust", documents::trust(&principal, id, create.end)),
         ("deny-all", documents::deny_all()),
-        (
-            "cut",
-            documents::cut(ROLE_ID, &assume.session_name(), &assume.request, assume.end),
-        ),
+        ("cuts", cuts(&assume)),
     ];
     insta::with_settings!({ snapshot_path => "golden", prepend_module_to_snapshot => false }, {
         for (name, document) in all {
             insta::assert_snapshot!(name, pretty(&document.to_json()));
         }
     });
+}
+
+fn cuts(order: &Order) -> PolicyDocument {
+    let mut policy = CutsPolicy::default();
+    let (other, mut later) = (create_mode(), order.clone());
+    later.request = AccessRequestId::derive(&other.requester, &RequestId::parse(OTHER).unwrap());
+    for order in [order, &later] {
+        let cut = Cut {
+            request: order.request.clone(),
+            session_name: order.session_name(),
+            end: order.end,
+        };
+        assert!(policy.add(&CutEntry::new(ROLE_ID, &cut), INLINE_POLICY_CHARS));
+    }
+    policy.document().unwrap()
 }
 
 fn pretty(json: &str) -> String {
@@ -162,6 +179,8 @@ async fn recorded(answer: fn(&str, usize) -> (u16, String)) -> (Aws, Recorded) {
 
 fn aws(action: &str, before: usize) -> (u16, String) {
     let result = match action {
+        // The provisioner's, the grant's, and none once the role is gone.
+        "AssumeRole" if before > 1 => return error(403, "AccessDenied"),
         "AssumeRole" => session_xml("2199-11-22T09:00:00Z"),
         "GetRole" if before > 0 => return error(404, "NoSuchEntity"),
         "CreateRole" | "GetRole" => role_xml(),
@@ -230,8 +249,62 @@ async fn create_mode_sends_these_forms() {
         grant,
         cause: EndCause::Revoked,
     };
-    client.end(&ending, || now).await.unwrap();
+    let proof = client.end(&ending, || now, no_cut).await.unwrap();
+    assert_eq!(proof.canary.code, "AccessDenied");
     snapshot("create-mode-forms", &recorded);
+}
+
+/// A created role is deleted; nothing is cut.
+async fn no_cut(cut: Cut) -> Result<(ReadBack, Vec<String>), AwsError> {
+    unreachable!("{cut:?}")
+}
+
+/// What is given and taken, with everything that AWS is asked for it.
+#[tokio::test]
+async fn a_created_role_costs_five_calls_and_three_for_the_proof() {
+    let (client, recorded) = recorded(aws).await;
+    let order = create_mode();
+    let grant = client.provision(&order).await.unwrap();
+    let before = order.end.timestamp() - jiff::SignedDuration::from_secs(1800);
+    let assume = AssumeOrder {
+        order: order.clone(),
+        grant: grant.clone(),
+        serial: 1,
+    };
+    client.assume(&assume, before).await.unwrap();
+    let after = order.end.timestamp();
+    let ending = EndOrder {
+        order,
+        grant,
+        cause: EndCause::Expired,
+    };
+    let proof = client.end(&ending, || after, no_cut).await.unwrap();
+    assert!(matches!(proof.control, Control::Missing { .. }));
+    // The first session is the service's own, made once for all grants of an account.
+    assert_eq!(
+        actions(&recorded),
+        [
+            "AssumeRole",
+            "CreateRole",
+            "PutRolePolicy",
+            "AssumeRole",
+            // Proof: that it is the role of this request, that it is gone, that it gives nothing.
+            "GetRole",
+            "DeleteRolePolicy",
+            "DeleteRole",
+            "GetRole",
+            "AssumeRole",
+        ]
+    );
+}
+
+fn actions(recorded: &Recorded) -> Vec<String> {
+    let forms = recorded.lock().unwrap();
+    let action = |form: &String| {
+        let line = form.lines().find_map(|l| l.strip_prefix("Action = "));
+        line.unwrap_or_default().to_owned()
+    };
+    forms.iter().map(action).collect()
 }
 
 #[tokio::test]

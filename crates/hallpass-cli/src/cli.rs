@@ -261,7 +261,7 @@ pub(crate) enum Command {
         /// Which request: `ar-…`
         id: Id,
     },
-    /// Check, test, explain, compare and prove policies, offline: runs `hallpass-policy`
+    /// Check, test, explain, compare and prove policies: runs `hallpass-policy`
     #[command(disable_help_flag = true)]
     Policy {
         /// What to do; `hallpass policy --help` tells
@@ -306,6 +306,12 @@ pub(crate) enum AdminCommand {
         /// Only tell what would be done
         #[arg(long)]
         dry_run: bool,
+    },
+    /// How the archive of histories stands; exit code 1 when something is late
+    Archive {
+        /// Archive what is closed and not archived yet, before saying so
+        #[arg(long)]
+        now: bool,
     },
 }
 

@@ -1,6 +1,8 @@
 //! The commands, one noun per file, and what they share.
 
+mod activity;
 mod admin;
+mod archive;
 mod audit;
 mod check;
 mod configure;
@@ -19,6 +21,7 @@ mod pick;
 mod policy;
 mod process;
 mod request;
+mod review;
 mod serve;
 mod show;
 mod target;
@@ -106,9 +109,10 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Revoke { id, reason, wait } => end::revoke(&cx, id.0, reason, &wait).await,
         Command::Timeline { id } => timeline::run(&cx, &id.0).await,
         Command::Audit { command } => audit::run(&cx, command).await,
-        Command::Admin {
-            command: AdminCommand::Sweep { dry_run },
-        } => admin::sweep(&cx, dry_run).await,
+        Command::Admin { command } => match command {
+            AdminCommand::Sweep { dry_run } => admin::sweep(&cx, dry_run).await,
+            AdminCommand::Archive { now } => archive::run(&cx, now).await,
+        },
         Command::Policy { .. } | Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Ok),
     }
 }

@@ -42,6 +42,13 @@ pub(crate) enum CliError {
     Issuer { issuer: String, why: String },
     #[error("{server} is plain http on another machine: the token would travel in the clear")]
     Plaintext { server: String },
+    #[error("{} is no file of a CloudTrail trail", path.display())]
+    Trail {
+        path: PathBuf,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("{} cannot be written", path.display())]
+    Write { path: PathBuf, source: io::Error },
     #[error("the certificate file {} cannot be read", path.display())]
     Ca { path: PathBuf, source: io::Error },
     #[error("hallpass cannot be reached at {server}")]

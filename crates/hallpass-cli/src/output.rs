@@ -4,6 +4,7 @@ pub(crate) mod clean;
 pub(crate) mod detail;
 pub(crate) mod json;
 pub(crate) mod progress;
+pub(crate) mod reports;
 #[cfg(test)]
 pub(crate) mod samples;
 pub(crate) mod table;

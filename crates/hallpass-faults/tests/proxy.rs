@@ -1,4 +1,4 @@
-//! The proxy between a client and something that answers: what passes, what breaks, what is counted.
+//! The proxy between a client and what answers: what passes, what breaks, what is counted.
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
 use std::net::SocketAddr;

@@ -5,8 +5,9 @@ use std::fmt;
 use hallpass_types::grant::ReadBack;
 use hallpass_types::machine::Leftover;
 use hallpass_types::{
-    AccessMode, ApprovalTally, Credential, DeniedBy, EndCause, Entitlement, GrantDuration, Phase,
-    PolicyAnswer, Principal, PrincipalKind, ProofOfEnd, Refusal, RequestSnapshot, State, Verdict,
+    AccessMode, ApprovalTally, Control, Credential, DeniedBy, EndCause, Entitlement, GrantDuration,
+    Phase, PolicyAnswer, Principal, PrincipalKind, ProofOfEnd, Refusal, RequestSnapshot, State,
+    Verdict,
 };
 use jiff::Timestamp;
 
@@ -170,20 +171,21 @@ pub fn read_back(r: &ReadBack) -> String {
 }
 
 fn proof(p: &ProofOfEnd) -> v1::ProofOfEnd {
+    let (allowed_call, no_allowed_call) = match &p.control {
+        Control::Allowed { call, .. } => (call.clone(), String::new()),
+        Control::Missing { why } => (String::new(), why.clone()),
+    };
+    let fence = p.canary_fence.as_ref();
     v1::ProofOfEnd {
         prove_time: Some(timestamp(p.proved_at)),
         read_back: read_back(&p.read_back),
-        denied_call: p
-            .canary
-            .as_ref()
-            .map(|c| c.call.clone())
-            .unwrap_or_default(),
-        denied_code: p
-            .canary
-            .as_ref()
-            .map(|c| c.code.clone())
-            .unwrap_or_default(),
+        denied_call: p.canary.call.clone(),
+        denied_code: p.canary.code.clone(),
         aws_request_ids: p.aws_request_ids.clone(),
+        allowed_call,
+        no_allowed_call,
+        canary_access_request: fence.map(|f| f.request.name()).unwrap_or_default(),
+        canary_fence_time: fence.map(|f| timestamp(f.end.timestamp())),
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hallpass_audit::{NotWhole, check_whole, is_closed};
-use hallpass_workflows::{AccessRequest, Sweep};
+use hallpass_workflows::{AccessRequest, RoleCuts, Sweep};
 use temporalio_client::WorkflowHistory;
 use temporalio_common::protos::coresdk::workflow_completion::WorkflowActivationCompletion;
 use temporalio_common::protos::temporal::api::history::v1::History;
@@ -67,6 +67,8 @@ impl Replayer {
         let setup = |e: &dyn std::error::Error| ReplayError::Setup(e.to_string());
         let options = WorkflowReplayerOptions::new()
             .register_workflow::<AccessRequest>()
+            .map_err(|e| setup(&e))?
+            .register_workflow::<RoleCuts>()
             .map_err(|e| setup(&e))?
             .register_workflow::<Sweep>()
             .map_err(|e| setup(&e))?

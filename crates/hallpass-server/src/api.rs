@@ -4,6 +4,7 @@
 mod access;
 mod admin;
 mod approval;
+mod archive;
 mod audit;
 pub(crate) mod auth;
 mod errors;
@@ -28,8 +29,10 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Status;
 
+use crate::archive::Archiver;
 use crate::bundle::Bundles;
 use crate::requests::Requests;
+use crate::worker::Trust;
 use auth::{AuthLayer, Door};
 
 /// The largest message a caller may send.
@@ -43,6 +46,8 @@ pub(crate) struct Api {
     /// The signer's and earlier ones: whose signatures count.
     pub(crate) public_keys: Vec<PublicKey>,
     pub(crate) deployment: String,
+    pub(crate) trust: Trust,
+    pub(crate) archiver: Option<Arc<Archiver>>,
 }
 
 impl Api {

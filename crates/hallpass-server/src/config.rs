@@ -12,6 +12,8 @@ use hallpass_policy::{Bundle, Level};
 use hallpass_types::AwsAccountId;
 use serde::Deserialize;
 
+use crate::archive::config::{ArchiveConfig, StoreConfig};
+
 /// The commented default, as `hallpassd print-config` writes it.
 pub(crate) const DEFAULT: &str = include_str!("../hallpassd.default.toml");
 
@@ -65,6 +67,8 @@ pub(crate) struct Config {
     pub(crate) aws: AwsConfig,
     #[serde(default)]
     pub(crate) limits: Limits,
+    #[serde(default)]
+    pub(crate) archive: Option<ArchiveConfig>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -176,6 +180,10 @@ impl Config {
             let cure = "name the Temporal namespace";
             return wrong("temporal.namespace", "is empty".to_owned(), cure);
         }
+        let archive = self.archive.as_ref();
+        if let Some((key, problem, cure)) = archive.and_then(|a| a.wrong(&self.deployment)) {
+            return wrong(key, problem, cure);
+        }
         self.check_issuers()?;
         self.check_aws()
     }
@@ -256,6 +264,13 @@ impl Config {
             let problem = format!("is \"{}\", which is no file", path.display());
             let cure = "write one table for each person: [people.\"ISSUER#SUBJECT\"]";
             return wrong("directory.path", problem, cure);
+        }
+        if let Some(StoreConfig::Directory { path }) = self.archive.as_ref().map(|a| &a.store)
+            && !path.is_dir()
+        {
+            let problem = format!("is \"{}\", which is no folder", path.display());
+            let cure = "make it, on a disk that is backed up";
+            return wrong("archive.store.path", problem, cure);
         }
         Ok(())
     }

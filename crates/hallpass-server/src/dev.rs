@@ -17,6 +17,7 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::archive::config::ArchiveConfig;
 use crate::config::{Config, DirectoryConfig, Limits, Listen, Policy, Signing, Temporal};
 use crate::serve::{self, Role};
 
@@ -216,6 +217,7 @@ impl World {
                 calls_per_minute: 60_000,
                 burst: 10_000,
             },
+            archive: Some(ArchiveConfig::directory(home.join("archive"))),
         };
         config.check()?;
         Ok(config)

@@ -4,6 +4,7 @@
 //! transition table is in `hallpass-types`, AWS is in `hallpass-aws`.
 
 mod api;
+mod archive;
 mod bundle;
 mod cli;
 mod config;

@@ -1,6 +1,7 @@
 //! Access requests as Temporal holds them: start, order, look, list. No policy and no identity here.
 
 mod filter;
+mod recorded;
 mod sweeps;
 
 use std::time::Duration;
@@ -31,6 +32,7 @@ use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes}
 
 pub(crate) use filter::Filter;
 use filter::{query_key, requester_key};
+pub(crate) use recorded::Recorded;
 
 /// Answers of Temporal's front end and of a query that a worker answers.
 const CALL: Duration = Duration::from_secs(10);

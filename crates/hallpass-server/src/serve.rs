@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use hallpass_aws::Aws;
-use hallpass_evidence::{Keyring, SigningKey};
+use hallpass_aws::{Aws, AwsConfig};
+use hallpass_evidence::{Keyring, PublicKey, SigningKey};
 use hallpass_identity::Verifier;
 use temporalio_client::Client;
 use temporalio_common::telemetry::TelemetryOptions;
@@ -19,11 +19,13 @@ use tokio::task::JoinHandle;
 
 use crate::api::auth::Door;
 use crate::api::{self, Api};
+use crate::archive::Archiver;
+use crate::archive::config::ArchiveConfig;
 use crate::bundle::{Bundles, reload_on_change};
-use crate::config::Config;
+use crate::config::{Config, Signing};
 use crate::directory::Directory;
 use crate::requests::Requests;
-use crate::worker::{self, Bodies, EndBodies, Running};
+use crate::worker::{self, Bodies, CutBodies, EndBodies, Running};
 use crate::{keys, temporal};
 
 /// How long calls under way may go on after SIGTERM.
@@ -119,11 +121,11 @@ pub(crate) async fn run(
     let bundles = Arc::new(bundles);
     let signer = Arc::new(keys::load(&config.signing.key_file)?);
     let trust = trust(&config, &signer);
-    let previous_keys = config.signing.previous_public_keys.clone();
+    let public_keys = public_keys(&config, &signer);
     let verifier = Verifier::new(config.issuers, http_client()?, config.tokens)?;
     let client = temporal::connect(&config.temporal).await?;
     let workers = Workers {
-        trust,
+        trust: trust.clone(),
         bundles: Arc::clone(&bundles),
         directory: Arc::new(Directory::new(config.directory)),
         aws: Aws::new(&config.aws).await?,
@@ -132,15 +134,18 @@ pub(crate) async fn run(
     if role.has(Role::Ends) {
         Requests::new(client.clone()).schedule_sweeps().await?;
     }
+    let archive = (config.archive, &config.signing, config.deployment.as_str());
+    let archiver = archiver(archive, &config.aws, &signer, &client).await?;
+    let archiving = archiver.clone().filter(|_| role.has(Role::Worker));
+    let archiving = archiving.map(|a| tokio::spawn(async move { a.run().await }));
     let api = Api {
+        archiver,
         requests: Requests::new(client),
         bundles: Arc::clone(&bundles),
-        public_keys: previous_keys
-            .into_iter()
-            .chain([signer.public_key()])
-            .collect(),
+        public_keys,
         signer,
         deployment: config.deployment,
+        trust,
     };
     let door = Door::new(verifier, config.limits);
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
@@ -167,6 +172,7 @@ pub(crate) async fn run(
         () = broken(&workers) => Err(anyhow::anyhow!("a worker broke off; see the log")),
     };
     reload.abort();
+    archiving.inspect(JoinHandle::abort);
     tracing::info!("draining");
     let _ = stopping.send(true);
     drain(served, workers).await?;
@@ -192,11 +198,31 @@ async fn drain(
     Ok(())
 }
 
+/// Who keeps the archive, where one is configured.
+async fn archiver(
+    (archive, signing, deployment): (Option<ArchiveConfig>, &Signing, &str),
+    aws: &AwsConfig,
+    signer: &Arc<SigningKey>,
+    client: &Client,
+) -> anyhow::Result<Option<Arc<Archiver>>> {
+    let Some(archive) = archive else {
+        return Ok(None);
+    };
+    let keys = (Arc::clone(signer), &signing.previous_public_keys[..]);
+    let made = Archiver::new(archive, deployment, keys, aws, client.clone());
+    Ok(Some(Arc::new(made.await?)))
+}
+
+/// Keys whose signatures count: earlier ones, and the one in use.
+fn public_keys(config: &Config, signer: &SigningKey) -> Vec<PublicKey> {
+    let previous = config.signing.previous_public_keys.iter().cloned();
+    previous.chain([signer.public_key()]).collect()
+}
+
 /// Which orders count: those signed now or with an earlier key, for this deployment.
 fn trust(config: &Config, signer: &SigningKey) -> worker::Trust {
-    let previous = config.signing.previous_public_keys.iter().cloned();
     worker::Trust {
-        keyring: Keyring::new(previous.chain([signer.public_key()])),
+        keyring: Keyring::new(public_keys(config, signer)),
         deployment: config.deployment.clone(),
     }
 }
@@ -226,11 +252,11 @@ impl Workers {
         let mut running = Vec::new();
         // Ends first: whatever else fails to start, access is ended.
         if role.has(Role::Ends) {
-            let bodies = EndBodies {
+            let bodies = CutBodies {
                 aws: self.aws.clone(),
-                bundles: Arc::clone(&self.bundles),
-                requests: Requests::new(client.clone()),
             };
+            running.push(worker::start_cuts(&runtime, client.clone(), bodies)?);
+            let bodies = EndBodies::new(self.aws.clone(), Arc::clone(&self.bundles), client);
             running.push(worker::start_ends(&runtime, client.clone(), bodies)?);
         }
         if role.has(Role::Worker) {

@@ -1,21 +1,26 @@
 //! The worker: the workflow and its activities on Temporal's task queues.
 
 mod activities;
+mod ends;
 mod evidence;
 mod failure;
+mod heartbeat;
 mod sweep;
+mod together;
+mod writers;
 
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hallpass_workflows::names::{ENDS_TASK_QUEUE, TASK_QUEUE};
-use hallpass_workflows::{AccessRequest, Sweep};
+use hallpass_workflows::names::{CUTS_TASK_QUEUE, ENDS_TASK_QUEUE, TASK_QUEUE};
+use hallpass_workflows::{AccessRequest, RoleCuts, Sweep};
 use temporalio_client::Client;
 use temporalio_sdk::runtime::PollerBehavior;
 use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 
-pub(crate) use activities::{Bodies, EndBodies};
+pub(crate) use activities::Bodies;
+pub(crate) use ends::{CutBodies, EndBodies};
 pub(crate) use evidence::Trust;
 
 /// How long activities under way may go on after SIGTERM.
@@ -92,6 +97,26 @@ pub(crate) fn start_ends(
         .graceful_shutdown_period(GRACE)
         .build();
     run(runtime, client, ENDS_TASK_QUEUE, options)
+}
+
+/// Starts the worker of the shared roles' writers. Ends wait for it: it shares no slot with them.
+pub(crate) fn start_cuts(
+    runtime: &Runtime,
+    client: Client,
+    bodies: CutBodies,
+) -> Result<Running, WorkerError> {
+    let options = WorkerOptions::new(CUTS_TASK_QUEUE)
+        .register_activities(bodies)
+        .register_workflow::<RoleCuts>()
+        .map_err(|e| failed(CUTS_TASK_QUEUE, "cannot register a workflow", e))?
+        .max_cached_workflows(100)
+        .sticky_queue_schedule_to_start_timeout(Duration::from_secs(2))
+        .workflow_task_poller_behavior(PollerBehavior::SimpleMaximum(2))
+        .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(2))
+        .tuner(slots(20))
+        .graceful_shutdown_period(GRACE)
+        .build();
+    run(runtime, client, CUTS_TASK_QUEUE, options)
 }
 
 fn slots(activities: usize) -> TunerHolder {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{EndInstant, RoleArn, Sha256Digest};
+use crate::{AccessRequestId, AwsAccountId, EndInstant, RoleArn, Sha256Digest};
 
 /// The role that a grant opens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,55 @@ pub struct SealedCredentials {
     pub associated_data: String,
 }
 
+/// A role that several grants share.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SharedRole {
+    /// Its account.
+    pub account: AwsAccountId,
+    /// Its name, without the path: that is how IAM addresses it.
+    pub role_name: String,
+}
+
+/// Ends one grant's sessions on a shared role before their end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// The grant's request, which is also the source identity of its sessions.
+    pub request: AccessRequestId,
+    /// The one session name of the grant.
+    pub session_name: String,
+    /// The end that the fence holds: until then the cut must stand.
+    pub end: EndInstant,
+}
+
+/// What the canary could do before the end took effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Control {
+    /// AWS allowed its call: what was denied afterwards had worked.
+    Allowed {
+        /// What was called, for instance `s3 GET /reports`.
+        call: String,
+        /// HTTP status of the answer.
+        http_status: u16,
+        /// AWS request id, where the answer had one.
+        aws_request_id: Option<String>,
+    },
+    /// There was no such call.
+    Missing {
+        /// Why, for instance because the end had come already.
+        why: String,
+    },
+}
+
+/// Whose fence a canary's session carried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryFence {
+    /// The grant: this one, or one that ended together with it on the same role.
+    pub request: AccessRequestId,
+    /// Its end, not before the end of the grant that is proved over.
+    pub end: EndInstant,
+}
+
 /// What the denied call said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeniedCall {
@@ -97,8 +146,13 @@ pub struct ProofOfEnd {
     pub proved_at: Timestamp,
     /// What AWS was read to hold.
     pub read_back: ReadBack,
-    /// The canary session's real call, refused; `None` in create mode, where no session can be made.
-    pub canary: Option<DeniedCall>,
+    /// What the canary could do before.
+    pub control: Control,
+    /// The canary's call, refused: its session's probe, or, where the role is gone, the AssumeRole
+    /// that would have made a session.
+    pub canary: DeniedCall,
+    /// Whose fence the canary's session carried; `None` where the role is gone.
+    pub canary_fence: Option<CanaryFence>,
     /// AWS request ids of the calls that ended it.
     pub aws_request_ids: Vec<String>,
 }

@@ -18,7 +18,10 @@ pub mod window;
 pub use aws::{AwsAccountId, PolicyArn, RoleArn};
 pub use decision::{ApprovalTally, Capacity, PolicyAnswer, PolicyOutcome, Verdict};
 pub use entitlement::{AccessMode, Entitlement, Probe, Risk};
-pub use grant::{Credential, DeniedCall, Grant, ProofOfEnd, ReadBack, SealedCredentials};
+pub use grant::{
+    CanaryFence, Control, Credential, Cut, DeniedCall, Grant, ProofOfEnd, ReadBack,
+    SealedCredentials, SharedRole,
+};
 pub use id::{AccessRequestId, EntitlementId, ParseIdError, RequestId, Sha256Digest};
 pub use machine::{DeniedBy, EndCause, Event, IllegalTransition, Leftover, Phase, State};
 pub use principal::{AuthFacts, Principal, PrincipalId, PrincipalKind};

@@ -1,6 +1,7 @@
 //! The workspace's own tasks: `cargo xtask --help` lists them. Never shipped.
 
 mod command;
+mod crash;
 mod demo;
 mod node;
 mod progress;
@@ -39,6 +40,15 @@ enum Task {
     /// Starts `hallpassd dev`, asks, approves, reads a bucket, waits for the end and sees AWS refuse.
     /// Takes less than a minute once everything is built, and leaves nothing running.
     Demo(demo::Options),
+    /// Kill processes at every event of a request's life, and look at what is left.
+    ///
+    /// `cargo xtask crash --help` lists scenarios and victims; `crash expiries` and `crash overdue`
+    /// measure what ends while everything is dead.
+    #[command(disable_help_flag = true)]
+    Crash(crash::Options),
+    /// Ask the pinned AWS emulator whether it still does what AWS does.
+    #[command(disable_help_flag = true)]
+    EmulatorCheck(crash::Options),
     /// Check the rules that no compiler knows: who may depend on whom, sizes, forgotten markers.
     Tidy,
     /// Print the client's weight: packages in its tree, and its size where it is built.
@@ -55,6 +65,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Setup => setup::run(),
         Task::Demo(options) => demo::run(&options),
+        Task::Crash(options) => crash::play(&options),
+        Task::EmulatorCheck(options) => crash::check_emulator(&options),
         Task::Tidy => tidy::run(),
         Task::Client => tidy::client::weigh(),
         Task::Test(options) => stages::run(&options),

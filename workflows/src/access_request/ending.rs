@@ -1,12 +1,11 @@
 //! Taking access back: cut, delete, prove; for as long as it takes.
 
-use hallpass_types::AccessMode;
-use hallpass_types::machine::{EndCause, Event, Leftover, State};
-use temporalio_workflow::{WorkflowContext, WorkflowResult};
+use hallpass_types::machine::{Event, Leftover, State};
+use temporalio_workflow::{ActivityExecutionError, WorkflowContext, WorkflowResult};
 
-use super::{AccessRequest, detached_timer, explain, time};
+use super::{AccessRequest, explain, is_of_type};
 use crate::activities::Ports;
-use crate::timeouts::{TIDY_AFTER, ending};
+use crate::timeouts::{NO_ROOM, ending};
 use crate::wire::{Admitted, EndInput};
 
 impl AccessRequest {
@@ -16,7 +15,7 @@ impl AccessRequest {
         admitted: &Admitted,
     ) -> WorkflowResult<()> {
         let mut round = 0;
-        let input = loop {
+        loop {
             let Some(input) = Self::end_input(ctx, admitted) else {
                 return Ok(());
             };
@@ -28,36 +27,17 @@ impl AccessRequest {
                     let at = proof.proved_at;
                     ctx.state_mut(|s| s.core.proved(proof));
                     Self::apply(ctx, Event::EndProved { at })?;
-                    break input;
+                    break;
                 }
                 Err(error) => {
-                    let (_, why) = explain(&error);
-                    let leftovers = vec![leftover(&input, why)];
+                    let leftovers = vec![leftover(&input, &error)];
                     Self::apply(ctx, Event::NotTakenBack { leftovers })?;
                     Self::publish(ctx);
                 }
             }
             round += 1;
-        };
-        Self::publish(ctx);
-        let shared = matches!(input.entitlement.access, AccessMode::Assume { .. });
-        let left = input.end.remaining(time(ctx));
-        if shared && input.cause != EndCause::Expired && !left.is_zero() {
-            // Our deny stays on the shared role until the fence alone holds every session.
-            ctx.timer(detached_timer(
-                left + TIDY_AFTER,
-                "until the fence alone holds",
-            ))
-            .await;
-            let mut round = 0;
-            while ctx
-                .execute_activity(Ports::tidy, input.clone(), ending(round))
-                .await
-                .is_err()
-            {
-                round += 1;
-            }
         }
+        Self::publish(ctx);
         Ok(())
     }
 
@@ -80,15 +60,24 @@ impl AccessRequest {
     }
 }
 
-fn leftover(input: &EndInput, error: String) -> Leftover {
-    let cure = format!(
-        "Sessions are refused from {} on in any case. hallpass goes on trying. Look at the error, \
-         restore hallpass's access to the account, or delete what is left by hand.",
-        input.end
-    );
+fn leftover(input: &EndInput, error: &ActivityExecutionError) -> Leftover {
+    let (_, why) = explain(error);
+    let end = input.end;
+    let cure = if is_of_type(error, NO_ROOM) {
+        format!(
+            "Sessions are refused from {end} on in any case. Until then, make room: shorten or \
+             remove inline policies of the role. hallpass cuts this grant by itself within a \
+             minute of that; earlier cuts stand."
+        )
+    } else {
+        format!(
+            "Sessions are refused from {end} on in any case. hallpass goes on trying. Look at the \
+             error, restore hallpass's access to the account, or delete what is left by hand."
+        )
+    };
     Leftover {
         what: input.grant.role_arn.to_string(),
-        error,
+        error: why,
         cure,
     }
 }

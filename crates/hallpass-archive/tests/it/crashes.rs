@@ -1,6 +1,7 @@
 //! Whatever write is the last one: nothing lost, nothing twice, and the log only ever grows.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use hallpass_archive::{ArchiveError, Consistency, SignedCheckpoint, prove_consistency};
 
@@ -23,7 +24,7 @@ async fn base(size: u64) -> Memory {
 
 /// Opens and appends until the injected fault; `true` when there was none.
 async fn attempt(store: &Memory, base: u64) -> bool {
-    let opened = hallpass_archive::Sequencer::open(store.clone(), signer(), &[]).await;
+    let opened = hallpass_archive::Sequencer::open(Arc::new(store.clone()), signer(), &[]).await;
     let Ok(mut sequencer) = opened else {
         return false;
     };

@@ -1,5 +1,6 @@
 //! The folder store: what a store promises, and leases.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hallpass_archive::{Directory, Lease, Sequencer, Store as _, StoreError, verify};
@@ -75,7 +76,7 @@ async fn a_lease_has_one_holder_until_it_runs_out() {
 async fn an_archive_in_a_folder_verifies_after_it_was_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     for size in [3, 260, 261] {
-        let store = Directory::open(dir.path()).unwrap();
+        let store = Arc::new(Directory::open(dir.path()).unwrap());
         let mut sequencer = Sequencer::open(store, signer(), &[]).await.unwrap();
         sequencer.append(&entries(0, size)).await.unwrap();
         let store = sequencer.store();

@@ -51,8 +51,10 @@ fn entries(from: u64, to: u64) -> Vec<Entry> {
     (from..to).map(entry).collect()
 }
 
-async fn open(store: &Memory) -> Sequencer<Memory> {
-    Sequencer::open(store.clone(), signer(), &[]).await.unwrap()
+async fn open(store: &Memory) -> Sequencer {
+    Sequencer::open(Arc::new(store.clone()), signer(), &[])
+        .await
+        .unwrap()
 }
 
 /// Verifies, and says which requests the log has, in order.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use hallpass_archive::{Object, Store, StoreError, Version};
 
 /// Where a write fails.
@@ -97,8 +99,8 @@ fn version(bytes: &[u8]) -> Version {
     Version(hallpass_types::Sha256Digest::of(bytes).to_string())
 }
 
-impl Store for Memory {
-    async fn read(&self, path: &str) -> Result<Option<Object>, StoreError> {
+impl Memory {
+    fn look(&self, path: &str) -> Result<Option<Object>, StoreError> {
         let state = self.0.lock().unwrap();
         if state.dead {
             return Err(StoreError::io("injected"));
@@ -110,7 +112,7 @@ impl Store for Memory {
         Ok(state.objects.get(path).map(object))
     }
 
-    async fn create(&self, path: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+    fn make(&self, path: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
         self.write(|state| match state.objects.get(path) {
             Some(found) if *found != bytes => Err(StoreError::Differs),
             _ => {
@@ -120,7 +122,7 @@ impl Store for Memory {
         })
     }
 
-    async fn replace(
+    fn swap(
         &self,
         path: &str,
         bytes: Vec<u8>,
@@ -140,11 +142,38 @@ impl Store for Memory {
         })
     }
 
-    async fn discard(&self, folder: &str) {
+    fn forget(&self, folder: &str) {
         let mut state = self.0.lock().unwrap();
         if !state.dead {
             let folder = format!("{folder}/");
             state.objects.retain(|path, _| !path.starts_with(&folder));
         }
+    }
+}
+
+impl Store for Memory {
+    fn read<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<Object>, StoreError>> {
+        async { self.look(path) }.boxed()
+    }
+
+    fn create<'a>(
+        &'a self,
+        path: &'a str,
+        bytes: Vec<u8>,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        async { self.make(path, bytes) }.boxed()
+    }
+
+    fn replace<'a>(
+        &'a self,
+        path: &'a str,
+        bytes: Vec<u8>,
+        seen: Option<&'a Version>,
+    ) -> BoxFuture<'a, Result<Version, StoreError>> {
+        async move { self.swap(path, bytes, seen) }.boxed()
+    }
+
+    fn discard<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, ()> {
+        async { self.forget(folder) }.boxed()
     }
 }

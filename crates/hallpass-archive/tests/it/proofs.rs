@@ -1,5 +1,7 @@
 //! Proofs that outsiders check, and what tampering looks like.
 
+use std::sync::Arc;
+
 use hallpass_archive::{
     ArchiveError, Inclusion, KeyName, LogSigner, Sequencer, checkpoint, find, prove_inclusion,
     verify,
@@ -87,7 +89,7 @@ async fn a_damaged_edge_stops_the_sequencer() {
     for path in ["tile/0/001.p/4", "tile/1/000.p/1", "tile/entries/001.p/4"] {
         let store = archive(260).await;
         store.edit(path, |bytes| bytes[5] ^= 1);
-        let opened = Sequencer::open(store, signer(), &[]).await;
+        let opened = Sequencer::open(Arc::new(store), signer(), &[]).await;
         assert!(matches!(opened, Err(ArchiveError::Damaged(_))), "{path}");
     }
 }
@@ -95,12 +97,12 @@ async fn a_damaged_edge_stops_the_sequencer() {
 #[tokio::test]
 async fn a_log_of_another_key_is_not_continued_unless_that_key_is_named() {
     let store = archive(3).await;
-    let key = std::sync::Arc::new(hallpass_evidence::SigningKey::from_seed(&[8; 32]));
+    let key = Arc::new(hallpass_evidence::SigningKey::from_seed(&[8; 32]));
     let new = LogSigner::new(KeyName::parse("hallpass/test").unwrap(), key);
-    let opened = Sequencer::open(store.clone(), new.clone(), &[]).await;
+    let opened = Sequencer::open(Arc::new(store.clone()), new.clone(), &[]).await;
     assert!(matches!(opened, Err(ArchiveError::Checkpoint(_))));
     let earlier = [signer().verifier()];
-    let mut opened = Sequencer::open(store.clone(), new.clone(), &earlier)
+    let mut opened = Sequencer::open(Arc::new(store.clone()), new.clone(), &earlier)
         .await
         .unwrap();
     opened.append(&[entry(3)]).await.unwrap();

@@ -2,7 +2,9 @@
 
 use hallpass_evidence::{Envelope, Order, Statement};
 use hallpass_types::grant::ReadBack;
-use hallpass_types::{EndCause, Grant, PolicyAnswer, ProofOfEnd, SealedCredentials, Verdict};
+use hallpass_types::{
+    Control, EndCause, Grant, PolicyAnswer, ProofOfEnd, SealedCredentials, Verdict,
+};
 use hallpass_workflows::wire::{EndInput, ExtendReply, IssueReply, Outcome, Reply, Weighing};
 use temporalio_common::protos::temporal::api::common::v1::Payload;
 use temporalio_common::protos::temporal::api::update::v1::outcome::Value as UpdateValue;
@@ -239,14 +241,24 @@ pub(super) fn proved(proof: &ProofOfEnd, input: Option<EndInput>) -> Step {
         ReadBack::DenyInPlace { policy_name, .. } => format!("deny {policy_name} stands"),
         ReadBack::FencePassed { end } => format!("the fence's instant {end} has passed"),
     };
-    let canary = proof
-        .canary
-        .as_ref()
-        .map(|c| format!("; {} was refused: {}", c.call, c.code));
-    let summary = format!("proved over: {read_back}{}", canary.unwrap_or_default());
+    let (call, code) = (&proof.canary.call, &proof.canary.code);
+    let before = match &proof.control {
+        Control::Allowed { call, .. } => format!("; {call} had been allowed"),
+        Control::Missing { .. } => String::new(),
+    };
+    let summary = format!("proved over: {read_back}{before}; {call} was refused: {code}");
     let mut step = step("aws", "end.proved", summary)
         .with("proved_at", proof.proved_at)
         .with("aws_request_ids", proof.aws_request_ids.join(", "));
+    step = match &proof.control {
+        Control::Allowed { call, .. } => step.with("allowed_call", call),
+        Control::Missing { why } => step.with("no_allowed_call", why),
+    };
+    if let Some(fence) = &proof.canary_fence {
+        step = step
+            .with("canary_fence", fence.end)
+            .with("canary_fence_of", &fence.request);
+    }
     if let Some(EndInput {
         cause: EndCause::Expired,
         end,

@@ -23,6 +23,30 @@ pub(crate) enum AuditCommand {
     /// A bundle holds histories, policy and public keys; the service signs every page of it. An
     /// export that breaks off goes on where it stopped when the same command is run again.
     Export(ExportArgs),
+    /// What the sessions of a request did, by CloudTrail; exit code 1 when something is unexplained
+    ///
+    /// Joins by access key, role id and session name, and source identity. Shows allowed and denied
+    /// calls, calls that were let through after the end, and calls of sessions of the same role that
+    /// no request explains.
+    Activity {
+        /// Which request: `ar-…`
+        id: Id,
+        /// Files of a trail, `.json` or `.json.gz`, or folders of them
+        #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+        from: Vec<PathBuf>,
+    },
+    /// A period in figures: standing access avoided, use, approvals, waits, lags
+    Review {
+        /// From, as 2026-11-01 or RFC 3339 [default: 30 days before the end]
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        since: Option<Timestamp>,
+        /// Until, exclusive [default: now]
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        until: Option<Timestamp>,
+        /// Also write a plot of it, as SVG
+        #[arg(long, value_name = "FILE")]
+        plot: Option<PathBuf>,
+    },
 }
 
 /// From when until when.

@@ -33,6 +33,10 @@ pub(super) async fn run(cx: &Context, command: AuditCommand) -> Result<Exit, Cli
         AuditCommand::Show { id } => super::timeline::run(cx, &id.0).await,
         AuditCommand::List(period) => list(cx, &period).await,
         AuditCommand::Export(args) => export(cx, &args).await,
+        AuditCommand::Activity { id, from } => super::activity::run(cx, &id.0, &from).await,
+        AuditCommand::Review { since, until, plot } => {
+            super::review::run(cx, since, until, plot.as_deref()).await
+        }
     }
 }
 

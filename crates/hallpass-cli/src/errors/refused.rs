@@ -59,6 +59,11 @@ impl Refused {
         self.code == code_name(Code::FailedPrecondition)
     }
 
+    /// Whether it does not exist, as far as the caller may know.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.code == code_name(Code::NotFound)
+    }
+
     /// Whether the server may have taken the order before it failed.
     pub(crate) fn leaves_doubt(&self) -> bool {
         let doubtful = [

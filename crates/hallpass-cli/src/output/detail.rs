@@ -173,6 +173,9 @@ fn session(view: &View, c: &v1::IssuedCredential) -> String {
 
 fn proof_lines(view: &View, r: &v1::AccessRequest, p: &v1::ProofOfEnd) -> Vec<String> {
     let mut lines = vec![over(view, r), clean(&p.read_back)];
+    if !p.allowed_call.is_empty() {
+        lines.push(format!("{} was allowed before", clean(&p.allowed_call)));
+    }
     if !p.denied_call.is_empty() {
         lines.push(format!(
             "{} answered {}",
@@ -333,8 +336,9 @@ mod tests {
           1. ASIAEXAMPLE, AWS refuses after 13:40:00, session expires 13:01:40
         Proof of end
           AWS refuses since 2026-03-01 12:08:20.000 UTC, proved 2026-03-01 12:08:20.400 UTC, lag 0.4 s
-          deny hallpass-01234567 stands on the shared role
-          sts:GetCallerIdentity answered AccessDenied
+          deny hallpass-cuts stands on the shared role
+          s3 GET /reports was allowed before
+          s3 GET /reports answered AccessDenied
           AWS request ids: req-1
         ");
     }

@@ -209,6 +209,10 @@ shape!(
         denied_call: String = w.denied_call.clone(),
         denied_code: String = w.denied_code.clone(),
         aws_request_ids: Vec<String> = w.aws_request_ids.clone(),
+        allowed_call: String = w.allowed_call.clone(),
+        no_allowed_call: String = w.no_allowed_call.clone(),
+        canary_access_request: String = w.canary_access_request.clone(),
+        canary_fence_time: Option<String> = instant(w.canary_fence_time.as_ref()),
     }
 );
 

@@ -137,10 +137,12 @@ pub(crate) fn ended() -> v1::AccessRequest {
                 nanos: 400_000_000,
                 ..at(500)
             }),
-            read_back: "deny hallpass-01234567 stands on the shared role".to_owned(),
-            denied_call: "sts:GetCallerIdentity".to_owned(),
+            read_back: "deny hallpass-cuts stands on the shared role".to_owned(),
+            denied_call: "s3 GET /reports".to_owned(),
             denied_code: "AccessDenied".to_owned(),
             aws_request_ids: vec!["req-1".to_owned()],
+            allowed_call: "s3 GET /reports".to_owned(),
+            ..Default::default()
         }),
         lag: Some(prost_types::Duration {
             seconds: 0,

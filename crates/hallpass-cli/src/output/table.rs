@@ -16,7 +16,12 @@ const PADDING: u16 = 2;
 const QUEUE_COLUMNS: u16 = 100;
 
 /// Rows under `header`; columns in `firm` never wrap.
-fn render(view: &View, header: &[&str], firm: &[usize], rows: Vec<Vec<String>>) -> String {
+pub(super) fn render(
+    view: &View,
+    header: &[&str],
+    firm: &[usize],
+    rows: Vec<Vec<String>>,
+) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
     table.set_header(header.iter().copied());

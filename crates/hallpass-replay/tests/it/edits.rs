@@ -47,7 +47,11 @@ pub(crate) const EDITS: &[(&str, &str, Edit)] = &[
         },
     ),
     ("an activity's result", "extended", |a| match a {
-        A::ActivityTaskCompletedEventAttributes(x) => digit(x.result.as_mut()),
+        A::ActivityTaskCompletedEventAttributes(x) => x.result.as_mut().is_some_and(|p| {
+            // What is issued is answered; what an admission found may never be asked for again.
+            let issued = p.payloads.iter().any(|p| contains(&p.data, b"ciphertext"));
+            issued && digit(Some(p))
+        }),
         _ => false,
     }),
     ("a timer's duration", "lapsed", |a| match a {
@@ -122,6 +126,10 @@ fn replace_bytes(bytes: &mut Vec<u8>, with: &[u8]) -> bool {
     let differs = bytes != with;
     *bytes = with.to_vec();
     differs
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|w| w == part)
 }
 
 fn add(seconds: &mut i64) -> bool {

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use hallpass_proto::v1::admin_service_server::AdminService;
-use hallpass_proto::v1::{SweepFinding, SweepRequest, SweepResponse};
+use hallpass_proto::v1::{
+    ArchiveStatus, GetArchiveStatusRequest, RunArchiveRequest, RunArchiveResponse, SweepFinding,
+    SweepRequest, SweepResponse,
+};
 use hallpass_types::RequestId;
 use jiff::Timestamp;
 use tonic::{Request, Response, Status};
 
 use super::Api;
+use super::archive;
 use super::auth::caller;
 use super::errors::{self, bad_field};
 
@@ -16,6 +20,24 @@ pub(crate) struct Admin(pub(crate) Arc<Api>);
 
 #[tonic::async_trait]
 impl AdminService for Admin {
+    async fn get_archive_status(
+        &self,
+        request: Request<GetArchiveStatusRequest>,
+    ) -> Result<Response<ArchiveStatus>, Status> {
+        let caller = caller(&request)?.principal;
+        archive::status(&self.0, &caller).await.map(Response::new)
+    }
+
+    async fn run_archive(
+        &self,
+        request: Request<RunArchiveRequest>,
+    ) -> Result<Response<RunArchiveResponse>, Status> {
+        let caller = caller(&request)?.principal;
+        RequestId::parse(&request.get_ref().request_id)
+            .map_err(|e| bad_field("request_id", &e.to_string()))?;
+        archive::run(&self.0, &caller).await.map(Response::new)
+    }
+
     async fn sweep(
         &self,
         request: Request<SweepRequest>,

@@ -106,6 +106,15 @@ pub(crate) fn unavailable(why: &str, retry_after: Duration) -> Status {
     Status::with_error_details(Code::Unavailable, why, details)
 }
 
+/// An order that is durable, and whose outcome nobody can tell yet.
+pub(crate) fn recorded() -> Status {
+    let mut details = ErrorDetails::with_retry_info(Some(Duration::from_secs(2)));
+    details.set_error_info("ORDER_RECORDED", DOMAIN, HashMap::new());
+    let why = "the order is recorded, but no worker has weighed it yet; \
+               ask again with the same request_id";
+    Status::with_error_details(Code::Unavailable, why, details)
+}
+
 pub(crate) fn too_many(retry_after: Duration) -> Status {
     let details = ErrorDetails::with_retry_info(Some(retry_after));
     let why = "too many calls; wait and try again";

@@ -43,6 +43,15 @@ struct Place {
 }
 
 impl Place {
+    fn read(token: &str) -> Result<Self, &'static str> {
+        if token.is_empty() {
+            return Ok(Self::default());
+        }
+        let read = URL_SAFE_NO_PAD.decode(token).ok();
+        let read = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        read.ok_or("is not one of an export")
+    }
+
     fn cursor(&self) -> Option<Sha256Digest> {
         (!self.position.is_empty()).then(|| Sha256Digest::of(&self.position))
     }
@@ -94,14 +103,7 @@ impl Export {
         }
         let format = ExportFormat::try_from(request.format).map_err(|_| "is none that there is");
         let format = bad.take("format", format).unwrap_or_default();
-        let place = match given(&request.page_token) {
-            None => Some(Place::default()),
-            Some(token) => {
-                let read = URL_SAFE_NO_PAD.decode(token).ok();
-                let read = read.and_then(|b| serde_json::from_slice(&b).ok());
-                bad.take("page_token", read.ok_or("is not one of an export"))
-            }
-        };
+        let place = bad.take("page_token", Place::read(&request.page_token));
         bad.finish()?;
         let text = |t: Option<&dyn std::fmt::Display>| t.map(ToString::to_string);
         let filter = ExportFilter {

@@ -3,13 +3,18 @@
 use base64::Engine as _;
 use hallpass_evidence::{Envelope, Order, Statement};
 use hallpass_proto::{convert, v1};
-use hallpass_types::{AccessRequestId, Principal, Reason, RequestId, RequestSnapshot};
+use hallpass_types::{
+    AccessRequestId, AccessRequestSpec, ApprovalsNeeded, DeniedBy, EndCause, EndInstant,
+    Entitlement, Phase, Principal, Reason, RequestId, RequestSnapshot, State,
+};
+use hallpass_workflows::names::workflow_id;
 use hallpass_workflows::wire::Look;
 use jiff::Timestamp;
 use tonic::Status;
 
 use super::Api;
 use super::errors::{self, BadFields};
+use crate::requests::{Recorded, RequestsError};
 
 /// The address of an order: which request, under which idempotency key.
 pub(super) struct Address {
@@ -76,7 +81,13 @@ impl Api {
     ) -> Result<v1::AccessRequest, Status> {
         let Address { id, request_id } = address;
         let name = id.name();
-        let look = self.requests.look(&id, Some(&request_id));
+        let look = async {
+            match self.requests.look(&id, Some(&request_id)).await {
+                // No worker answers: an order must not wait for one to be recorded.
+                Err(RequestsError::Unavailable { .. }) => self.look_at_record(&id).await,
+                look => look,
+            }
+        };
         let (look, snapshot) = self.visible(caller, &id, look).await?;
         let (statement, envelope) = self.sign(caller, (&look, &snapshot), &request_id, order)?;
         if let Some(answer) = answered(&look, &statement, &name)? {
@@ -89,25 +100,96 @@ impl Api {
             .await;
         sent.map_err(|e| match e {
             // The workflow has closed between the look and the signal.
-            crate::requests::RequestsError::NotFound => {
-                errors::precondition("STATE", &name, "the request is over")
-            }
+            RequestsError::NotFound => errors::precondition("STATE", &name, "the request is over"),
             e => errors::from_requests(e, &name),
         })?;
-        let look = self
-            .requests
-            .settle(&id, Some(&request_id), |l| {
-                l.receipt.is_some() && settled(l)
-            })
-            .await
-            .map_err(|e| errors::from_requests(e, &name))?;
-        match answered(&look, &statement, &name)? {
-            Some(answer) => Ok(answer),
-            None => Err(errors::unavailable(
-                "the order is recorded but no worker has taken it up yet; look again",
-                std::time::Duration::from_secs(2),
-            )),
-        }
+        let look = self.requests.settle(&id, Some(&request_id), |l| {
+            l.receipt.is_some() && settled(l)
+        });
+        let look = match look.await {
+            Err(RequestsError::Unavailable { .. }) => return Err(errors::recorded()),
+            look => look.map_err(|e| errors::from_requests(e, &name))?,
+        };
+        answered(&look, &statement, &name)?.ok_or_else(errors::recorded)
+    }
+
+    /// A request as its record shows it: enough to tell who may order what. The worker verifies and
+    /// weighs again.
+    async fn look_at_record(&self, id: &AccessRequestId) -> Result<Look, RequestsError> {
+        let recorded = self.requests.recorded(id).await?;
+        let started = self
+            .trust
+            .start(&recorded.start, &workflow_id(id), recorded.started_at);
+        let snapshot = match started {
+            Ok((spec, _)) => {
+                let entitlement = self
+                    .bundles
+                    .current()
+                    .entitlement(&spec.entitlement)
+                    .cloned();
+                Some(Box::new(as_recorded(&recorded, spec, entitlement)))
+            }
+            Err(_) => None,
+        };
+        Ok(Look {
+            run: recorded.run,
+            snapshot,
+            refused_start: None,
+            body_digest: None,
+            receipt: None,
+            busy: true,
+        })
+    }
+}
+
+/// What the gates ask of a request. It is shown to nobody: instants stand for some that only the
+/// workflow knows.
+fn as_recorded(
+    recorded: &Recorded,
+    spec: AccessRequestSpec,
+    entitlement: Option<Entitlement>,
+) -> RequestSnapshot {
+    let at = recorded.started_at;
+    let end = recorded
+        .end
+        .unwrap_or_else(|| EndInstant::after(at, spec.duration));
+    let (cause, since, proved_at) = (EndCause::Expired, at, at);
+    let named = |phase: &Phase| recorded.phase == phase.as_str();
+    let state = match Phase::ALL.into_iter().find(named) {
+        Some(Phase::AwaitingApproval) => State::AwaitingApproval { lapses_at: at },
+        Some(Phase::Provisioning | Phase::Active) => State::Active { end },
+        Some(Phase::Ending | Phase::Stuck) => State::Ending { end, cause, since },
+        Some(Phase::Ended) => State::Ended {
+            cause,
+            since,
+            proved_at,
+        },
+        Some(Phase::Failed) => State::Failed { proved_at },
+        Some(Phase::Denied) => State::Denied {
+            by: DeniedBy::Policy,
+        },
+        Some(Phase::Lapsed) => State::Lapsed,
+        Some(Phase::Withdrawn) => State::Withdrawn,
+        Some(Phase::Checking) | None => State::Checking,
+    };
+    RequestSnapshot {
+        revision: 0,
+        spec,
+        created_at: at,
+        changed_at: at,
+        state,
+        end: recorded.end,
+        entitlement,
+        approvals: ApprovalsNeeded::default(),
+        decisions: Vec::new(),
+        answers: Vec::new(),
+        grant: None,
+        credentials: Vec::new(),
+        proof: None,
+        note: None,
+        end_order: None,
+        refusals: Vec::new(),
+        refused_count: 0,
     }
 }
 

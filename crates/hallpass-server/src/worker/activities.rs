@@ -4,22 +4,19 @@
     reason = "the macros make constants of the methods that nobody names"
 )]
 
-use std::error::Error;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hallpass_aws::{AssumeOrder, Aws, EndOrder, Order as AwsOrder};
+use hallpass_aws::{AssumeOrder, Aws, Order as AwsOrder};
 use hallpass_evidence::{Envelope, Order};
 use hallpass_policy::{Bundle, RequestFacts, Weighed};
 use hallpass_seal::RecipientPublicKey;
-use hallpass_types::{
-    AccessRequestSpec, EndInstant, Entitlement, Grant, ProofOfEnd, SealedCredentials,
-};
+use hallpass_types::{AccessRequestSpec, EndInstant, Entitlement, Grant, SealedCredentials};
 use hallpass_workflows::activities as ports;
 use hallpass_workflows::wire::{
-    Admission, AdmitInput, Admitted, EndInput, Evidence, IssueInput, MoveFenceInput,
-    ProvisionInput, SweepInput, SweepReport, WeighInput, Weighing,
+    Admission, AdmitInput, Admitted, Evidence, IssueInput, MoveFenceInput, ProvisionInput,
+    WeighInput, Weighing,
 };
 use jiff::{SignedDuration, Timestamp};
 use temporalio_macros::activities;
@@ -27,10 +24,8 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use super::evidence::{Trust, Unproven, Verified};
 use super::failure::{aws_error, fatal, retry, words};
-use super::sweep::Sweeper;
 use crate::bundle::Bundles;
 use crate::directory::Directory;
-use crate::requests::Requests;
 
 /// Clocks of workers and of Temporal may differ by so much.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(60);
@@ -44,14 +39,6 @@ pub(crate) struct Bodies {
     pub(crate) bundles: Arc<Bundles>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) aws: Aws,
-}
-
-/// What the ends need: no key and no directory. Ending asks nobody; the sweep reads which roles are
-/// shared, and which histories are there.
-pub(crate) struct EndBodies {
-    pub(crate) aws: Aws,
-    pub(crate) bundles: Arc<Bundles>,
-    pub(crate) requests: Requests,
 }
 
 #[activities]
@@ -213,55 +200,6 @@ impl Bodies {
     }
 }
 
-#[activities]
-impl EndBodies {
-    #[activity(definition = ports::EndAccess)]
-    pub(crate) async fn end_access(
-        self: Arc<Self>,
-        _ctx: ActivityContext,
-        input: EndInput,
-    ) -> Result<ProofOfEnd, ActivityError> {
-        let order = end_order(input);
-        self.aws.end(&order, Timestamp::now).await.map_err(|error| {
-            tracing::warn!(
-                access_request = %order.order.request,
-                error = &error as &dyn Error,
-                "access could not be taken back yet"
-            );
-            // Nothing about an end is ever final: also what AWS refuses is tried again.
-            retry(error)
-        })
-    }
-
-    #[activity(definition = ports::Tidy)]
-    pub(crate) async fn tidy(
-        self: Arc<Self>,
-        _ctx: ActivityContext,
-        input: EndInput,
-    ) -> Result<(), ActivityError> {
-        let EndOrder { order, grant, .. } = end_order(input);
-        self.aws
-            .tidy(&order, &grant, Timestamp::now())
-            .await
-            .map_err(retry)
-    }
-
-    #[activity(definition = ports::Sweep)]
-    pub(crate) async fn sweep(
-        self: Arc<Self>,
-        _ctx: ActivityContext,
-        input: SweepInput,
-    ) -> Result<SweepReport, ActivityError> {
-        let sweeper = Sweeper {
-            aws: &self.aws,
-            bundles: &self.bundles,
-            requests: &self.requests,
-            dry_run: input.dry_run,
-        };
-        Ok(sweeper.sweep().await)
-    }
-}
-
 impl Bodies {
     /// Asks the gates about a verified request, and plans its grant.
     fn answer(
@@ -375,20 +313,16 @@ impl Bodies {
     }
 }
 
-fn aws_order(spec: &AccessRequestSpec, entitlement: &Entitlement, end: EndInstant) -> AwsOrder {
+pub(super) fn aws_order(
+    spec: &AccessRequestSpec,
+    entitlement: &Entitlement,
+    end: EndInstant,
+) -> AwsOrder {
     AwsOrder {
         request: spec.id.clone(),
         requester: spec.requester.id.clone(),
         entitlement: entitlement.clone(),
         end,
-    }
-}
-
-fn end_order(input: EndInput) -> EndOrder {
-    EndOrder {
-        order: aws_order(&input.spec, &input.entitlement, input.end),
-        grant: input.grant,
-        cause: input.cause,
     }
 }
 

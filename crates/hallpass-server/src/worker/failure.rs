@@ -28,6 +28,18 @@ pub(super) fn retry(error: impl Into<Box<dyn Error + Send + Sync>>) -> ActivityE
     anyhow::anyhow!(chain(error.as_ref())).into()
 }
 
+/// Tried again, unless the retry policy says otherwise of failures of this type.
+pub(super) fn typed(
+    name: &'static str,
+    error: impl Into<Box<dyn Error + Send + Sync>>,
+) -> ActivityError {
+    let error = error.into();
+    ApplicationFailure::builder(anyhow::anyhow!(chain(error.as_ref())))
+        .type_name(name.to_owned())
+        .build()
+        .into()
+}
+
 /// Not tried again: the same call would get the same answer.
 pub(super) fn fatal(error: impl Into<Box<dyn Error + Send + Sync>>) -> ActivityError {
     let error = error.into();

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use hallpass_aws::{Aws, AwsError, FoundCut, FoundRole, Judgement, Known, judge_cut, judge_role};
+use hallpass_aws::names::CUTS_POLICY;
+use hallpass_aws::{Aws, AwsError, FoundCuts, FoundRole, Judgement, Known, judge_cuts, judge_role};
 use hallpass_types::{AccessMode, AccessRequestId, AwsAccountId, RoleArn};
 use hallpass_workflows::wire::{SweepFinding, SweepReport};
 use jiff::Timestamp;
 
+use super::writers::Writers;
 use crate::bundle::Bundles;
 use crate::requests::{Requests, RequestsError};
 
@@ -15,13 +17,14 @@ pub(crate) struct Sweeper<'a> {
     pub(crate) aws: &'a Aws,
     pub(crate) bundles: &'a Bundles,
     pub(crate) requests: &'a Requests,
+    pub(crate) writers: &'a Writers,
     pub(crate) dry_run: bool,
 }
 
 /// Something that was found, of either kind.
 enum Found {
     Role(FoundRole),
-    Cut(FoundCut),
+    Cuts(FoundCuts),
 }
 
 impl Sweeper<'_> {
@@ -63,7 +66,7 @@ impl Sweeper<'_> {
             .collect();
         for role_arn in self.shared_roles(account) {
             let cuts = self.aws.find_cuts(account, &role_arn).await?;
-            found.extend(cuts.into_iter().map(Found::Cut));
+            found.extend(cuts.into_iter().map(Found::Cuts));
         }
         Ok(found)
     }
@@ -83,18 +86,20 @@ impl Sweeper<'_> {
     async fn settle(&self, found: Found) -> SweepFinding {
         let now = Timestamp::now();
         let mut finding = finding(&found);
-        let known = match self.known(found.request()).await {
-            Ok(known) => known,
-            Err(error) => {
-                finding.error = Some(format!("the histories could not be asked: {error}"));
-                return finding;
+        let judgement = match &found {
+            Found::Cuts(cuts) => judge_cuts(cuts, now),
+            Found::Role(role) => {
+                let known = match self.known(role.request.as_ref()).await {
+                    Ok(known) => known,
+                    Err(error) => {
+                        finding.error = Some(format!("the histories could not be asked: {error}"));
+                        return finding;
+                    }
+                };
+                finding.known = word(&known);
+                judge_role(role, known, now)
             }
         };
-        let judgement = match &found {
-            Found::Role(role) => judge_role(role, known, now),
-            Found::Cut(cut) => judge_cut(cut, known, now),
-        };
-        finding.known = word(&known);
         finding.judgement = word(&judgement);
         if self.dry_run {
             return finding;
@@ -106,7 +111,8 @@ impl Sweeper<'_> {
                 self.aws.mark_reported(role, now).await
             }
             (Found::Role(role), Judgement::End) => self.aws.end_role(role).await.map(|_| ()),
-            (Found::Cut(cut), _) => self.aws.lift_cut(cut).await,
+            // Whoever writes that policy is the role's one writer, and nobody else.
+            (Found::Cuts(cuts), _) => self.writers.lift(&cuts.role).await,
         };
         finding.done = done.is_ok();
         finding.error = done.err().map(|e| e.to_string());
@@ -126,27 +132,23 @@ impl Sweeper<'_> {
     }
 }
 
-impl Found {
-    fn request(&self) -> Option<&AccessRequestId> {
-        match self {
-            Self::Role(role) => role.request.as_ref(),
-            Self::Cut(cut) => Some(&cut.request),
-        }
-    }
-}
-
 fn finding(found: &Found) -> SweepFinding {
-    let (account, what) = match found {
-        Found::Role(role) => (&role.account, role.role_arn.to_string()),
-        Found::Cut(cut) => (
-            &cut.account,
-            format!("{} {}", cut.role_arn, cut.policy_name),
+    let (account, what, request) = match found {
+        Found::Role(role) => (
+            &role.account,
+            role.role_arn.to_string(),
+            role.request.as_ref().map(ToString::to_string),
         ),
+        Found::Cuts(cuts) => {
+            let (role, until) = (&cuts.role_arn, cuts.until);
+            let what = format!("{role} {CUTS_POLICY} until {until}");
+            (&cuts.role.account, what, None)
+        }
     };
     SweepFinding {
         account: account.to_string(),
         what,
-        request: found.request().map(ToString::to_string),
+        request,
         known: String::new(),
         judgement: word(&Judgement::Leave),
         done: false,

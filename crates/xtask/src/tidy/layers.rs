@@ -51,7 +51,17 @@ const LAYERS: &[(&str, Ours)] = &[
             "hallpass-bundle",
         ]),
     ),
+    ("hallpass-report", Ours::Only(&["hallpass-types"])),
     ("hallpass-standins", Ours::Only(&[])),
+    (
+        "hallpass-crash",
+        Ours::AllBut(&[
+            "hallpass-cli",
+            "hallpass-server",
+            "hallpass-workflows",
+            "xtask",
+        ]),
+    ),
     ("hallpass-faults", Ours::Only(&[])),
     (
         "hallpass-server",
@@ -65,6 +75,7 @@ const LAYERS: &[(&str, Ours)] = &[
             "hallpass-seal",
             "hallpass-archive",
             "hallpass-audit",
+            "hallpass-report",
             "hallpass-bundle",
         ]),
     ),

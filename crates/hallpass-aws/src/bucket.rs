@@ -1,0 +1,257 @@
+//! Objects of one bucket, with conditional writes and Object Lock: where an archive is kept.
+
+use std::time::{Duration, SystemTime};
+
+use aws_config::SdkConfig;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::ProvideCredentials as _;
+use aws_smithy_types::base64;
+use hallpass_types::Sha256Digest;
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use url::Url;
+
+use crate::accounts::AwsConfig;
+use crate::connection::{base_config, default_http_client};
+use crate::errors::{AwsError, ErrorClass};
+use crate::signed::{SignedAnswer, SignedHttp, SignedRequest};
+
+/// Credentials are asked for again so long before they run out.
+const REFRESH_BEFORE_EXPIRY: Duration = Duration::from_mins(5);
+/// The largest object that is read.
+const OBJECT_BYTES: usize = 256 * 1024 * 1024;
+/// What a path keeps; S3 signs it encoded once.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'/');
+
+/// Which bucket, and how its objects are kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BucketConfig {
+    /// Name of the bucket. The service's own identity reads and writes it.
+    pub bucket: String,
+    /// Region of the bucket; the service's own when absent.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// What every key begins with, for instance `hallpass/`.
+    #[serde(default)]
+    pub prefix: String,
+    /// Whether objects that never change are locked; the bucket must have Object Lock.
+    #[serde(default)]
+    pub object_lock: Option<ObjectLock>,
+}
+
+/// How long nobody may remove an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectLock {
+    /// Who may lift it.
+    pub mode: LockMode,
+    /// For how many days from its writing.
+    pub days: u32,
+}
+
+/// Who may lift a lock before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LockMode {
+    /// Those with a special permission.
+    Governance,
+    /// Nobody.
+    Compliance,
+}
+
+impl LockMode {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Governance => "GOVERNANCE",
+            Self::Compliance => "COMPLIANCE",
+        }
+    }
+}
+
+/// What must hold for a write to happen.
+#[derive(Clone, Copy, Debug)]
+pub enum Condition<'a> {
+    /// There is no such object.
+    Absent,
+    /// The object has this entity tag.
+    Tagged(&'a str),
+}
+
+/// What came of a conditional write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It was written and has this entity tag.
+    Done(String),
+    /// The condition did not hold.
+    Refused,
+}
+
+/// A bucket.
+#[derive(Debug)]
+pub struct Bucket {
+    config: BucketConfig,
+    region: String,
+    base: SdkConfig,
+    signed: SignedHttp,
+    credentials: Mutex<Option<Credentials>>,
+}
+
+impl Bucket {
+    /// Prepares the clients. Nothing is sent.
+    ///
+    /// # Errors
+    /// [`AwsError`] of class Alarm when the configuration cannot be used.
+    pub async fn new(aws: &AwsConfig, config: BucketConfig) -> Result<Self, AwsError> {
+        let base = base_config(aws, default_http_client()).await?;
+        let endpoint = base.endpoint_url().map(Url::parse).transpose();
+        let endpoint = endpoint.map_err(|e| alarm(format!("endpoint_url: {e}")))?;
+        Ok(Self {
+            region: config.region.clone().unwrap_or_else(|| aws.region.clone()),
+            config,
+            base,
+            signed: SignedHttp::new(endpoint)?,
+            credentials: Mutex::new(None),
+        })
+    }
+
+    /// The object and its entity tag, if it is there.
+    ///
+    /// # Errors
+    /// [`AwsError`] when S3 refuses or does not answer.
+    pub async fn get(&self, key: &str) -> Result<Option<(Vec<u8>, String)>, AwsError> {
+        let path = self.path(key);
+        let mut request = SignedRequest::get("s3", &self.region, &path);
+        request.most_bytes = OBJECT_BYTES;
+        let answer = self.send(request).await?;
+        match answer.status {
+            200 => Ok(Some((answer.body, answer.etag.unwrap_or_default()))),
+            404 if answer.code.as_deref() == Some("NoSuchKey") => Ok(None),
+            _ => Err(refused("GetObject", &answer)),
+        }
+    }
+
+    /// Writes an object if `condition` holds; `locked` objects are kept as the configuration says.
+    ///
+    /// # Errors
+    /// [`AwsError`] when S3 refuses for another reason or does not answer.
+    pub async fn put(
+        &self,
+        key: &str,
+        body: Vec<u8>,
+        condition: Condition<'_>,
+        locked: bool,
+    ) -> Result<Put, AwsError> {
+        let path = self.path(key);
+        let mut headers = vec![match condition {
+            Condition::Absent => ("if-none-match", "*".to_owned()),
+            Condition::Tagged(etag) => ("if-match", etag.to_owned()),
+        }];
+        if let Some(lock) = self.config.object_lock.filter(|_| locked) {
+            headers.extend(lock_headers(lock, &body, Timestamp::now()));
+        }
+        let mut request = SignedRequest::put("s3", &self.region, &path, body);
+        request.headers = headers;
+        let answer = self.send(request).await?;
+        match (answer.status, answer.code.as_deref(), condition) {
+            (200, _, _) => Ok(Put::Done(answer.etag.unwrap_or_default())),
+            // Another write is under way, or the object is gone: in no case what was seen.
+            (412, _, _) | (409, Some("ConditionalRequestConflict"), _) => Ok(Put::Refused),
+            (404, Some("NoSuchKey"), Condition::Tagged(_)) => Ok(Put::Refused),
+            _ => Err(refused("PutObject", &answer)),
+        }
+    }
+
+    fn path(&self, key: &str) -> String {
+        let key = format!("{}{key}", self.config.prefix);
+        let key = utf8_percent_encode(&key, PATH);
+        format!("/{}/{key}", self.config.bucket)
+    }
+
+    async fn send(&self, request: SignedRequest<'_>) -> Result<SignedAnswer, AwsError> {
+        let credentials = self.credentials().await?;
+        self.signed.send_as(credentials, request).await
+    }
+
+    async fn credentials(&self) -> Result<Credentials, AwsError> {
+        let mut cached = self.credentials.lock().await;
+        let soon = SystemTime::now() + REFRESH_BEFORE_EXPIRY;
+        let fresh = |c: &&Credentials| c.expiry().is_none_or(|expiry| expiry > soon);
+        if let Some(credentials) = cached.as_ref().filter(fresh) {
+            return Ok(credentials.clone());
+        }
+        let provider = self.base.credentials_provider();
+        let provider = provider.ok_or_else(|| alarm("there are no credentials".to_owned()))?;
+        let found = provider.provide_credentials().await;
+        let found =
+            found.map_err(|e| AwsError::found("credentials", ErrorClass::Retry, e.to_string()))?;
+        *cached = Some(found.clone());
+        Ok(found)
+    }
+}
+
+fn lock_headers(lock: ObjectLock, body: &[u8], now: Timestamp) -> Vec<(&'static str, String)> {
+    let days = Duration::from_secs(u64::from(lock.days) * 24 * 3600);
+    let until = now.checked_add(days).unwrap_or(Timestamp::MAX);
+    let digest = Sha256Digest::of(body);
+    let bytes: Vec<u8> = digest
+        .as_str()
+        .as_bytes()
+        .chunks(2)
+        .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect();
+    vec![
+        ("x-amz-object-lock-mode", lock.mode.as_str().to_owned()),
+        (
+            "x-amz-object-lock-retain-until-date",
+            until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        ),
+        // S3 wants a checksum with every locked object.
+        ("x-amz-checksum-sha256", base64::encode(bytes)),
+    ]
+}
+
+fn alarm(message: String) -> AwsError {
+    AwsError::found("configuration", ErrorClass::Alarm, message)
+}
+
+fn refused(operation: &'static str, answer: &SignedAnswer) -> AwsError {
+    let class = match answer.status {
+        403 | 404 => ErrorClass::Alarm,
+        _ => ErrorClass::Retry,
+    };
+    let code = answer.code.as_deref().unwrap_or("no code");
+    AwsError::found(operation, class, format!("{} {code}", answer.status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_says_until_when_and_over_which_bytes() {
+        let lock = ObjectLock {
+            mode: LockMode::Compliance,
+            days: 400,
+        };
+        let now = "2026-11-22T10:00:00.5Z".parse().unwrap();
+        let headers = lock_headers(lock, b"", now);
+        let values: Vec<_> = headers.iter().map(|(_, v)| v.as_str()).collect();
+        assert_eq!(
+            values,
+            [
+                "COMPLIANCE",
+                "2027-12-27T10:00:00Z",
+                // The published digest of nothing.
+                "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+            ]
+        );
+    }
+}

@@ -1,0 +1,266 @@
+//! The archive: every history is in it once, however often the service dies, and outsiders can tell.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests fail by panicking"
+)]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use hallpass_archive::{
+    Consistency, Directory, LogKey, Record, SignedCheckpoint, checkpoint, find, prove_consistency,
+    prove_inclusion, verify,
+};
+use hallpass_aws::{SignedHttp, SignedRequest};
+use hallpass_proto::v1::access_request::State;
+use hallpass_proto::v1::{
+    ArchiveStatus, GetArchiveStatusRequest, GetTimelineRequest, RunArchiveRequest,
+    RunArchiveResponse,
+};
+use hallpass_seal::SecretCredentials;
+use harness::{Clients, Private, reason_of, until, uuid};
+use jiff::Timestamp;
+use tonic::{Code, Status};
+use zeroize::Zeroizing;
+
+/// The account of the service's own identity, and its user there.
+const HUB: &str = "999988887777";
+
+fn configure(world: &Private, settings: &str, store: &str) {
+    let path = world.dir().join("hallpassd.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = format!("{text}\n[archive]\n{settings}\n[archive.store]\n{store}\n");
+    std::fs::write(path, text).unwrap();
+}
+
+/// An archive in a folder.
+fn in_folder(world: &Private, settings: &str) -> Directory {
+    let folder = world.dir().join("archive");
+    std::fs::create_dir_all(&folder).unwrap();
+    let store = format!(
+        "kind = \"directory\"\npath = {:?}",
+        folder.display().to_string()
+    );
+    configure(world, settings, &store);
+    Directory::open(&folder).unwrap()
+}
+
+async fn status(clients: &Clients) -> Result<ArchiveStatus, Status> {
+    let request = GetArchiveStatusRequest {};
+    let answer = clients.admin.clone().get_archive_status(request).await?;
+    Ok(answer.into_inner())
+}
+
+async fn run(clients: &Clients) -> Result<RunArchiveResponse, Status> {
+    let request = RunArchiveRequest { request_id: uuid() };
+    Ok(clients
+        .admin
+        .clone()
+        .run_archive(request)
+        .await?
+        .into_inner())
+}
+
+/// A request that is over at once.
+async fn withdrawn(alice: &Clients) -> String {
+    let request = alice.ask("prod-reports", 60).await.unwrap();
+    let request = alice.withdraw(&request.name).await.unwrap();
+    assert_eq!(request.state(), State::Withdrawn);
+    request.name
+}
+
+/// How many files there are, in all folders.
+fn files(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let count = |path: &Path| if path.is_dir() { files(path) } else { 1 };
+    entries.map(|entry| count(&entry.path())).sum()
+}
+
+async fn verified(store: &Directory, key: &LogKey) -> Vec<Record> {
+    let mut records = Vec::new();
+    verify(store, std::slice::from_ref(key), |_, record, _| {
+        records.push(record.clone())
+    })
+    .await
+    .expect("the archive is whole");
+    records
+}
+
+fn names(records: &[Record]) -> Vec<String> {
+    let closed = records.iter().filter(|r| r.closed.is_some());
+    closed.map(|r| r.access_request.name()).collect()
+}
+
+#[tokio::test]
+async fn archiving_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing() {
+    let world = Private::start().await;
+    let service = world.serve("all").await;
+    let alice = world.client("alice").await;
+    let mut asked = BTreeSet::new();
+    for _ in 0..24 {
+        asked.insert(withdrawn(&alice).await);
+    }
+    service.kill_hard().await;
+
+    let store = in_folder(&world, "interval_seconds = 1");
+    let folder = world.dir().join("archive");
+    let mut seen = Vec::new();
+    for share in [1, 8, 14, 20, 28, 40, 50] {
+        let service = world.serve("worker").await;
+        // Killed while it writes, or at the latest when all is written.
+        until("it writes", || async {
+            let all = asked.len() * 2
+                <= files(&folder.join("requests")) + files(&folder.join("histories"));
+            (files(&folder) >= share || all).then_some(())
+        })
+        .await;
+        service.kill_hard().await;
+        seen.extend(std::fs::read_to_string(folder.join("checkpoint")));
+    }
+
+    let service = world.serve("all").await;
+    let dave = world.client("dave").await;
+    let done = run(&dave).await.unwrap().status.unwrap();
+    assert_eq!((done.waiting, done.late), (0, 0), "{done:?}");
+    assert_eq!(usize::try_from(done.closed).unwrap(), asked.len());
+    let key: LogKey = done.log_key.parse().unwrap();
+    let records = verified(&store, &key).await;
+    let archived = names(&records);
+    assert_eq!(archived.len(), asked.len(), "nothing is there twice");
+    assert_eq!(archived.into_iter().collect::<BTreeSet<_>>(), asked);
+
+    // What was public once is a prefix of what is public now.
+    let trusted = [key];
+    let head = checkpoint(&store, &trusted).await.unwrap().unwrap();
+    for note in &seen {
+        let old = SignedCheckpoint::open(note, &trusted).unwrap().checkpoint();
+        let proof = prove_consistency(&store, &head, old.size).await.unwrap();
+        let proof = Consistency::parse(&proof.to_string()).unwrap();
+        assert_eq!(proof.verify(old, &trusted).unwrap(), head.checkpoint());
+    }
+
+    // The archived history is the one that the auditor sees, and its proof verifies.
+    let record = records.last().unwrap();
+    let found = find(&store, &record.access_request, &record.run).await;
+    let (index, _) = found.unwrap().unwrap();
+    let proof = prove_inclusion(&store, &head, index).await.unwrap();
+    let (proved, _, _) = proof.verify(&trusted).unwrap();
+    let request = GetTimelineRequest {
+        name: record.access_request.name(),
+    };
+    let alice = world.client("alice").await;
+    let trail = alice.audit.clone().get_timeline(request).await.unwrap();
+    assert_eq!(
+        trail.into_inner().history_digest,
+        proved.history.to_string()
+    );
+    service.terminate().await;
+}
+
+#[tokio::test]
+async fn what_is_late_is_told_until_it_is_archived() {
+    let world = Private::start().await;
+    let store = in_folder(&world, "interval_seconds = 3600\nlate_after_seconds = 1");
+    let service = world.serve("all").await;
+    let (alice, dave, erin) = (
+        world.client("alice").await,
+        world.client("dave").await,
+        world.client("erin").await,
+    );
+    let refused = status(&alice).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), reason_of(&refused).as_str()),
+        (Code::PermissionDenied, "POLICY_DENIED")
+    );
+    assert_eq!(run(&erin).await.unwrap_err().code(), Code::PermissionDenied);
+
+    let over = withdrawn(&alice).await;
+    let open = alice.ask("prod-reports", 60).await.unwrap().name;
+    let late = until("it is late", || async {
+        let status = status(&erin).await.unwrap();
+        (status.late == 1).then_some(status)
+    })
+    .await;
+    assert_eq!((late.closed, late.waiting, late.size), (1, 1, 0));
+    assert!(late.oldest_waiting_time.is_some() && late.retention.is_some());
+
+    let done = run(&dave).await.unwrap();
+    let after = done.status.unwrap();
+    assert_eq!((done.archived, done.lost), (1, 0));
+    assert_eq!((after.waiting, after.late), (0, 0));
+    let records = verified(&store, &after.log_key.parse().unwrap()).await;
+    assert_eq!(names(&records), [over]);
+    let copied = records.iter().filter(|r| r.closed.is_none());
+    let copied: Vec<_> = copied.map(|r| r.access_request.name()).collect();
+    assert!(
+        copied.len() <= 1 && copied.iter().all(|name| *name == open),
+        "{copied:?}"
+    );
+    assert_eq!(run(&dave).await.unwrap().archived, 0, "twice is once");
+    let log = std::fs::read_to_string(&service.log).unwrap();
+    assert!(log.contains("requests were not archived in time"), "loudly");
+}
+
+/// The root of the hub account, for what the test arranges.
+fn root() -> SecretCredentials {
+    SecretCredentials::new(
+        HUB.to_owned(),
+        Zeroizing::new(hallpass_standins::ROOT_SECRET_ACCESS_KEY.to_owned()),
+        Zeroizing::new(String::new()),
+        Timestamp::MAX,
+    )
+}
+
+#[tokio::test]
+async fn an_archive_in_a_bucket_is_locked_object_by_object() {
+    let world = Private::start().await;
+    let s3 = SignedHttp::new(Some(world.ministack.endpoint().parse().unwrap())).unwrap();
+    let mut make = SignedRequest::put("s3", "us-east-1", "/history", Vec::new());
+    make.headers = vec![("x-amz-bucket-object-lock-enabled", "true".to_owned())];
+    assert_eq!(s3.send(&root(), make).await.unwrap().status, 200);
+    let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
+    let parameters = [
+        ("Action", "PutUserPolicy"),
+        ("UserName", "hallpass-service"),
+        ("PolicyName", "archive"),
+        ("PolicyDocument", policy),
+    ];
+    world.aws().as_root(HUB, &parameters).await;
+    let lock = "{ mode = \"governance\", days = 400 }";
+    let store = format!(
+        "kind = \"s3\"\nbucket = \"history\"\nprefix = \"hallpass/\"\nobject_lock = {lock}"
+    );
+    configure(&world, "interval_seconds = 3600", &store);
+    let _service = world.serve("all").await;
+    let (alice, dave) = (world.client("alice").await, world.client("dave").await);
+    withdrawn(&alice).await;
+    assert_eq!(run(&dave).await.unwrap().archived, 1);
+    withdrawn(&alice).await;
+    let done = run(&dave).await.unwrap();
+    let after = done.status.unwrap();
+    assert_eq!(
+        (done.archived, after.size >= 2, after.waiting),
+        (1, true, 0)
+    );
+    let trusted: [LogKey; 1] = [after.log_key.parse().unwrap()];
+    assert!(SignedCheckpoint::open(&after.checkpoint, &trusted).is_ok());
+
+    let list = SignedRequest::get("s3", "us-east-1", "/history?list-type=2");
+    let list = s3.send(&root(), list).await.unwrap();
+    let list = String::from_utf8_lossy(&list.body).into_owned();
+    let keys: Vec<_> = list
+        .split("<Key>")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("</Key>").map(|(key, _)| key))
+        .collect();
+    let histories: Vec<_> = keys.iter().filter(|k| k.contains("histories/")).collect();
+    assert!(histories.len() >= 2, "{keys:?}");
+    for key in histories {
+        let path = format!("/history/{key}?retention");
+        let kept = SignedRequest::get("s3", "us-east-1", &path);
+        let kept = s3.send(&root(), kept).await.unwrap();
+        let kept = String::from_utf8_lossy(&kept.body).into_owned();
+        assert!(kept.contains("GOVERNANCE"), "{key}: {kept}");
+    }
+}
