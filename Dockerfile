@@ -19,7 +19,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 hallpass
 COPY --from=build /src/target/release/hallpassd /src/target/release/hallpass \
-    /src/target/release/hallpass-audit /usr/local/bin/
+    /src/target/release/hallpass-audit /src/target/release/hallpass-policy /usr/local/bin/
 USER hallpass
 EXPOSE 8443
 CMD ["hallpassd", "--help"]

@@ -24,6 +24,7 @@ mod lifecycle;
 mod listing;
 mod login;
 mod operate;
+mod policy_reload;
 mod recipes;
 mod replay;
 mod secrets;

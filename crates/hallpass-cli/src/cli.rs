@@ -265,6 +265,17 @@ pub(crate) enum Command {
         /// Which request: `ar-…`
         id: Id,
     },
+    /// Check, test, explain, compare and prove policies: runs `hallpass-policy`
+    #[command(disable_help_flag = true)]
+    Policy {
+        /// What to do; `hallpass policy --help` tells
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "ARGS"
+        )]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// For those who check afterwards: trails, and bundles that can be verified offline
     Audit {
         #[command(subcommand)]

@@ -18,6 +18,7 @@ mod keeper;
 mod list;
 mod manual;
 mod pick;
+mod policy;
 mod process;
 mod request;
 mod review;
@@ -74,6 +75,9 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         }
         _ => {}
     }
+    if let Command::Policy { arguments } = cli.command {
+        return policy::run(cli.global.output(), arguments);
+    }
     let cx = Context::new(cli.global)?;
     match cli.command {
         Command::Login(args) => identity::login(&cx, &args).await,
@@ -111,7 +115,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
             AdminCommand::Sweep { dry_run } => admin::sweep(&cx, dry_run).await,
             AdminCommand::Archive { now } => archive::run(&cx, now).await,
         },
-        Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Ok),
+        Command::Policy { .. } | Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Ok),
     }
 }
 

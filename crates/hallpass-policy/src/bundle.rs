@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use cedar_policy::{CedarSchemaError, PolicySet, Schema};
 use hallpass_types::{Entitlement, EntitlementId, Sha256Digest};
 
-use crate::{FLOOR, SCHEMA, entitlements, policies};
+use crate::entitlements::{self, Catalogue};
+use crate::parameters::Parameters;
+use crate::slices::Slices;
+use crate::stages::Stages;
+use crate::{FLOOR, SCHEMA, policies};
 
 /// Larger files are refused unread: parsing is linear, but nobody reviews a megabyte of policy.
 const MAX_FILE_BYTES: usize = 512 * 1024;
@@ -32,21 +37,51 @@ impl Default for Settings {
     }
 }
 
+/// A place in a file, never longer than the rest of its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1, in characters.
+    pub column: usize,
+    /// Offset of the first byte.
+    pub start: usize,
+    /// Offset behind the last byte.
+    pub end: usize,
+}
+
+impl Place {
+    /// The place of a range of bytes, which may lie outside of `text`.
+    pub fn of(text: &str, range: Range<usize>) -> Self {
+        let floor = |at: usize| text.floor_char_boundary(at.min(text.len()));
+        let start = floor(range.start);
+        let (before, after) = text.split_at(start);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line_end = start + after.find('\n').unwrap_or(after.len());
+        Self {
+            line: before.bytes().filter(|b| *b == b'\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            start,
+            end: floor(range.end).clamp(start, line_end),
+        }
+    }
+}
+
 /// One thing that is wrong with a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// The file's relative name.
     pub file: String,
-    /// The line, from 1, where it is known.
-    pub line: Option<usize>,
+    /// Where in the file, if that is known.
+    pub place: Option<Place>,
     /// What is wrong, for people.
     pub what: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "{}:{line}: {}", self.file, self.what),
+        match self.place {
+            Some(Place { line, .. }) => write!(f, "{}:{line}: {}", self.file, self.what),
             None => write!(f, "{}: {}", self.file, self.what),
         }
     }
@@ -73,8 +108,9 @@ fn listed(problems: &[Problem]) -> String {
 pub struct Bundle {
     pub(crate) schema: Schema,
     pub(crate) policies: PolicySet,
-    entitlements: BTreeMap<EntitlementId, Entitlement>,
-    settings: Settings,
+    pub(crate) slices: Slices,
+    pub(crate) catalogue: Catalogue,
+    places: BTreeMap<String, (String, Place)>,
     digest: Sha256Digest,
 }
 
@@ -127,16 +163,19 @@ impl Bundle {
             .map_err(|e| BundleError::Schema(Box::new(e)))?;
         let mut problems = Vec::new();
         let texts = texts(files, &mut problems);
-        let policies = policies::parse(&schema, floor, &texts, &mut problems);
-        let (entitlements, settings) = match texts.get(ENTITLEMENTS) {
+        let (policies, places) = policies::parse(&schema, floor, &texts, &mut problems);
+        let catalogue = match texts.get(ENTITLEMENTS) {
             Some(text) => entitlements::parse(text, &mut problems),
             None => {
                 if !files.contains_key(ENTITLEMENTS) {
                     problems.push(problem(ENTITLEMENTS, None, "is missing"));
                 }
-                (BTreeMap::new(), Settings::default())
+                Catalogue::default()
             }
         };
+        let slices = Slices::new(&schema, &policies)
+            .map_err(|why| problems.push(problem("policies", None, why)))
+            .unwrap_or_default();
         if !problems.is_empty() {
             problems.sort();
             problems.dedup();
@@ -145,25 +184,56 @@ impl Bundle {
         Ok(Self {
             schema,
             policies,
-            entitlements,
-            settings,
+            slices,
+            catalogue,
+            places,
             digest: digest(schema_text, floor, files),
         })
     }
 
-    /// Everything that can be asked for, by name.
+    /// Everything that can be asked for, by name; parameters have their defaults.
     pub fn entitlements(&self) -> impl Iterator<Item = &Entitlement> {
-        self.entitlements.values()
+        self.catalogue.entries.values().map(|e| &e.filled)
     }
 
-    /// One entitlement.
+    /// One entitlement; its parameters have their defaults.
     pub fn entitlement(&self, id: &EntitlementId) -> Option<&Entitlement> {
-        self.entitlements.get(id)
+        self.catalogue.entries.get(id).map(|e| &e.filled)
+    }
+
+    /// The parameters that a request for this entitlement may give, and the document they go into.
+    pub fn parameters(&self, id: &EntitlementId) -> Option<&Parameters> {
+        self.catalogue.entries.get(id).map(|e| &e.parameters)
+    }
+
+    /// Who is told of a request for this entitlement, and when.
+    pub fn stages(&self, id: &EntitlementId) -> Option<&Stages> {
+        self.catalogue.entries.get(id).map(|e| &e.stages)
     }
 
     /// Limits for every request.
     pub fn settings(&self) -> &Settings {
-        &self.settings
+        &self.catalogue.settings
+    }
+
+    /// Where an entitlement is written in `entitlements.toml`.
+    pub fn entitlement_place(&self, id: &EntitlementId) -> Option<Place> {
+        self.catalogue.entries.get(id).map(|e| e.place)
+    }
+
+    /// The schema that the policies were checked against.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Every policy in force, the built-in ones among them.
+    pub fn policy_set(&self) -> &PolicySet {
+        &self.policies
+    }
+
+    /// The file and place where a policy was written; `floor.cedar` for a built-in one.
+    pub fn policy_place(&self, id: &str) -> Option<(&str, Place)> {
+        self.places.get(id).map(|(file, at)| (file.as_str(), *at))
     }
 
     /// Digest of the schema, the built-in policies and the bundle's files.
@@ -178,18 +248,12 @@ fn is_policy_file(name: &str) -> bool {
         .is_some_and(|stem| !stem.is_empty() && !stem.contains(['/', '\\']))
 }
 
-pub(crate) fn problem(file: &str, line: Option<usize>, what: impl Into<String>) -> Problem {
+pub(crate) fn problem(file: &str, place: Option<Place>, what: impl Into<String>) -> Problem {
     Problem {
         file: file.to_owned(),
-        line,
+        place,
         what: what.into(),
     }
-}
-
-/// The line, from 1, of a byte offset.
-pub(crate) fn line_of(text: &str, offset: usize) -> usize {
-    let upto = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
-    upto.iter().filter(|b| **b == b'\n').count() + 1
 }
 
 fn texts<'f>(

@@ -10,54 +10,76 @@ use hallpass_types::{
 use jiff::SignedDuration;
 use toml::de::{DeTable, DeValue};
 
-use crate::bundle::{ENTITLEMENTS, Problem, Settings, line_of, problem};
+use crate::bundle::{ENTITLEMENTS, Place, Problem, Settings, problem};
 use crate::fields::Fields;
-use crate::iam_document;
+use crate::parameters::{self, Parameters};
+use crate::stages::{self, Stages};
+use crate::{iam_document, lints};
 
-type Entitlements = BTreeMap<EntitlementId, Entitlement>;
+/// What `entitlements.toml` says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Catalogue {
+    pub(crate) entries: BTreeMap<EntitlementId, Entry>,
+    pub(crate) settings: Settings,
+}
+
+/// One entitlement with what the gates need not know of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// Its parameters have their defaults.
+    pub(crate) filled: Entitlement,
+    pub(crate) parameters: Parameters,
+    pub(crate) stages: Stages,
+    /// Lints that do not apply here.
+    pub(crate) accepted: BTreeSet<String>,
+    pub(crate) place: Place,
+    /// The permission document's, or else the entitlement's.
+    pub(crate) document: Place,
+}
 
 /// Reads the file; what is wrong goes to `problems`.
-pub(crate) fn parse(text: &str, problems: &mut Vec<Problem>) -> (Entitlements, Settings) {
-    let (mut entitlements, mut settings) = (Entitlements::new(), Settings::default());
+pub(crate) fn parse(text: &str, problems: &mut Vec<Problem>) -> Catalogue {
+    let mut catalogue = Catalogue::default();
     let (root, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
-        let line = error.span().map(|span| line_of(text, span.start));
-        problems.push(problem(ENTITLEMENTS, line, error.message()));
+        let place = error.span().map(|span| Place::of(text, span));
+        problems.push(problem(ENTITLEMENTS, place, error.message()));
     }
     if !errors.is_empty() {
-        return (entitlements, settings);
+        return catalogue;
     }
     let mut seen = BTreeSet::new();
     for (key, value) in root.get_ref() {
-        let start = value.span().start;
+        let range = value.span();
         match (key.get_ref().as_ref(), value.get_ref()) {
             ("settings", DeValue::Table(table)) => {
                 let what = "settings".to_owned();
-                settings = read_settings(Fields::new(text, table, start, what, problems));
+                let fields = Fields::new(text, table, range, what, problems);
+                catalogue.settings = read_settings(fields);
             }
             ("entitlement", DeValue::Array(items)) => {
                 for (index, item) in items.iter().enumerate() {
-                    let start = item.span().start;
+                    let range = item.span();
                     let what = format!("entitlement {}", index + 1);
                     let Some(table) = item.get_ref().as_table() else {
-                        let line = Some(line_of(text, start));
-                        problems.push(problem(ENTITLEMENTS, line, what + ": must be a table"));
+                        let place = Some(Place::of(text, range));
+                        problems.push(problem(ENTITLEMENTS, place, what + ": must be a table"));
                         continue;
                     };
-                    let fields = Fields::new(text, table, start, what, problems);
-                    if let Some(read) = read_entitlement(fields, &mut seen) {
-                        entitlements.insert(read.id.clone(), read);
+                    let fields = Fields::new(text, table, range, what, problems);
+                    if let Some(read) = read_entry(fields, &mut seen) {
+                        catalogue.entries.insert(read.filled.id.clone(), read);
                     }
                 }
             }
             (key, _) => {
-                let line = Some(line_of(text, start));
+                let place = Some(Place::of(text, range));
                 let what = format!("{key}: write [settings] and [[entitlement]] tables only");
-                problems.push(problem(ENTITLEMENTS, line, what));
+                problems.push(problem(ENTITLEMENTS, place, what));
             }
         }
     }
-    (entitlements, settings)
+    catalogue
 }
 
 fn read_settings(mut fields: Fields<'_, '_>) -> Settings {
@@ -74,9 +96,67 @@ fn read_settings(mut fields: Fields<'_, '_>) -> Settings {
     settings
 }
 
+fn read_entry(mut fields: Fields<'_, '_>, seen: &mut BTreeSet<EntitlementId>) -> Option<Entry> {
+    let entitlement = read_entitlement(&mut fields, seen);
+    let parameters = parameters::read(&mut fields);
+    let stages = stages::read(&mut fields);
+    let accepted = read_accepted(&mut fields);
+    let (place, document) = (fields.place("id"), document_place(&mut fields));
+    let filled = match (entitlement, parameters) {
+        (Some(entitlement), Some(mut parameters)) => match parameters.place_into(entitlement) {
+            Ok(filled) => Some((filled, parameters)),
+            Err(wrong) => {
+                wrong.into_iter().for_each(|why| fields.report(None, why));
+                None
+            }
+        },
+        _ => None,
+    };
+    fields.finish();
+    let (filled, parameters) = filled?;
+    Some(Entry {
+        filled,
+        parameters,
+        stages: stages?,
+        accepted: accepted?,
+        place,
+        document,
+    })
+}
+
+fn document_place(fields: &mut Fields<'_, '_>) -> Place {
+    let otherwise = fields.place("id");
+    for (mode, document) in [("assume", "session_policy"), ("create", "permissions")] {
+        if let Some(table) = fields.table_if_there(mode).filter(|t| t.holds(document)) {
+            return table.place(document);
+        }
+    }
+    otherwise
+}
+
+/// Lints that this entitlement need not pass, each with the reason why.
+fn read_accepted(fields: &mut Fields<'_, '_>) -> Option<BTreeSet<String>> {
+    if !fields.has("accept") {
+        return Some(BTreeSet::new());
+    }
+    let mut accept = fields.table("accept")?;
+    let pairs = accept.pairs();
+    for (lint, why) in &pairs {
+        if !lints::is_acceptable(lint) {
+            accept.report(Some(lint), format!("there is no lint {lint} to accept"));
+        } else if words(why, 200).is_err() {
+            accept.report(
+                Some(lint),
+                format!("say in one line why {lint} is accepted"),
+            );
+        }
+    }
+    Some(pairs.into_iter().map(|(lint, _)| lint).collect())
+}
+
 /// Every field is read before any is used, so that all problems are reported.
 fn read_entitlement(
-    mut fields: Fields<'_, '_>,
+    fields: &mut Fields<'_, '_>,
     seen: &mut BTreeSet<EntitlementId>,
 ) -> Option<Entitlement> {
     let id = fields.required("id", |t| EntitlementId::parse(t).map_err(said));
@@ -91,7 +171,7 @@ fn read_entitlement(
     let account_name = fields.required("account_name", |t| words(t, 120));
     let environment = fields.required("environment", slug);
     let region = fields.required("region", slug);
-    let access = read_access(&mut fields, account.as_ref());
+    let access = read_access(fields, account.as_ref());
     let risk = fields.integer("risk", 0..=3);
     if risk.is_none() && !fields.has("risk") {
         fields.report(None, "risk is missing".to_owned());
@@ -103,9 +183,8 @@ fn read_entitlement(
     }
     let max_duration = fields.required("max_duration", duration);
     let external_id = fields.optional("external_id", external_id);
-    let probe = read_probe(&mut fields);
-    let tags = read_tags(&mut fields);
-    fields.finish();
+    let probe = read_probe(fields);
+    let tags = read_tags(fields);
     Some(Entitlement {
         id: id?,
         title: title?,
@@ -224,7 +303,7 @@ fn said(error: hallpass_types::ParseIdError) -> String {
     format!("must be {}", error.expected())
 }
 
-fn words(text: &str, max: usize) -> Result<String, String> {
+pub(crate) fn words(text: &str, max: usize) -> Result<String, String> {
     let fits = (1..=max).contains(&text.chars().count());
     if fits && text.trim() == text && !text.chars().any(char::is_control) {
         Ok(text.to_owned())

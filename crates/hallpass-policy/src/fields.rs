@@ -1,35 +1,36 @@
 //! A TOML table read field by field, so that one pass reports everything that is wrong with it.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::bundle::{ENTITLEMENTS, Problem, line_of, problem};
+use crate::bundle::{ENTITLEMENTS, Place, Problem, problem};
 
 /// One table under reading. Each getter notes what is wrong and answers `None`.
 pub(crate) struct Fields<'t, 'p> {
     text: &'t str,
     table: &'t DeTable<'t>,
-    line: usize,
+    place: Place,
     what: String,
     known: BTreeSet<&'static str>,
     problems: &'p mut Vec<Problem>,
 }
 
 impl<'t, 'p> Fields<'t, 'p> {
-    /// Starts to read `table`, which begins at byte `start` and is called `what` in problems.
+    /// Starts to read `table`, which is at `range` and is called `what` in problems.
     pub(crate) fn new(
         text: &'t str,
         table: &'t DeTable<'t>,
-        start: usize,
+        range: Range<usize>,
         what: String,
         problems: &'p mut Vec<Problem>,
     ) -> Self {
         Self {
             text,
             table,
-            line: line_of(text, start),
+            place: Place::of(text, range),
             what,
             known: BTreeSet::new(),
             problems,
@@ -52,10 +53,61 @@ impl<'t, 'p> Fields<'t, 'p> {
         Some(Fields::new(
             self.text,
             table,
-            value.span().start,
+            value.span(),
             what,
             self.problems,
         ))
+    }
+
+    /// Whether a key is there, without asking for it.
+    pub(crate) fn holds(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// A nested table for a second look: what is wrong with it was said at the first.
+    pub(crate) fn table_if_there(&mut self, key: &str) -> Option<Fields<'t, '_>> {
+        let value = self.table.get(key)?;
+        let table = value.get_ref().as_table()?;
+        let what = self.what.clone();
+        Some(Fields::new(
+            self.text,
+            table,
+            value.span(),
+            what,
+            self.problems,
+        ))
+    }
+
+    /// Every table of a list of them, with its place in the list; empty when there is none.
+    pub(crate) fn tables<T>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(usize, Fields<'t, '_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let Some(value) = self.value(key) else {
+            return Some(Vec::new());
+        };
+        let Some(items) = value.get_ref().as_array() else {
+            self.wrong(key, value, "must be a list of tables");
+            return None;
+        };
+        let mut all = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let Some(table) = item.get_ref().as_table() else {
+                self.wrong(key, item, "must be a list of tables");
+                continue;
+            };
+            let what = format!("{} {key} {}", self.what, index + 1);
+            let fields = Fields::new(self.text, table, item.span(), what, self.problems);
+            all.push(read(index, fields));
+        }
+        all.into_iter().collect()
+    }
+
+    /// Where the value of `key` is, or else the table.
+    pub(crate) fn place(&self, key: &str) -> Place {
+        let value = self.table.get(key);
+        value.map_or(self.place, |v| Place::of(self.text, v.span()))
     }
 
     /// A text that must be there, read by `parse`.
@@ -152,9 +204,9 @@ impl<'t, 'p> Fields<'t, 'p> {
     /// Notes a problem at the table, or at the value of `key`.
     pub(crate) fn report(&mut self, key: Option<&str>, why: String) {
         let value = key.and_then(|key| self.table.get(key));
-        let line = value.map_or(self.line, |v| line_of(self.text, v.span().start));
+        let place = value.map_or(self.place, |v| Place::of(self.text, v.span()));
         let what = format!("{}: {why}", self.what);
-        self.problems.push(problem(ENTITLEMENTS, Some(line), what));
+        self.problems.push(problem(ENTITLEMENTS, Some(place), what));
     }
 
     /// Ends the reading: keys that nobody asked for are problems.
@@ -175,8 +227,8 @@ impl<'t, 'p> Fields<'t, 'p> {
     }
 
     fn wrong(&mut self, key: &str, value: &Spanned<DeValue<'_>>, why: &str) {
-        let line = line_of(self.text, value.span().start);
+        let place = Place::of(self.text, value.span());
         let what = format!("{}: {key} {why}", self.what);
-        self.problems.push(problem(ENTITLEMENTS, Some(line), what));
+        self.problems.push(problem(ENTITLEMENTS, Some(place), what));
     }
 }

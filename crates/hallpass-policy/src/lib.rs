@@ -8,20 +8,30 @@
 //! second time: they are found by asking the same gate what it would say.
 
 mod bundle;
+mod duties;
 mod entitlements;
 mod facts;
 mod fields;
 mod gates;
 mod iam_document;
+mod lints;
 mod nesting;
+mod parameters;
 mod policies;
 mod question;
+mod slices;
+mod stages;
 mod tally;
 mod what_if;
 
-pub use bundle::{Bundle, BundleError, Problem, Settings};
+pub use bundle::{Bundle, BundleError, Place, Problem, Settings};
+pub use duties::Duties;
 pub use facts::RequestFacts;
+pub use lints::{Finding, Level};
+pub use parameters::{FillError, Parameter, ParameterKind, Parameters};
+pub use policies::annotated;
 pub use question::DecideAgainError;
+pub use stages::{Stage, Stages};
 pub use tally::Weighed;
 
 /// The Cedar schema that every bundle's policies are checked against.

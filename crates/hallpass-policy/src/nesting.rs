@@ -1,6 +1,6 @@
 //! Bounds on a policy's text, checked before Cedar's parser recurses on it.
 
-use crate::bundle::{Problem, line_of, problem};
+use crate::bundle::{Place, Problem, problem};
 
 /// Brackets within brackets. People stop reading well before.
 const MAX_DEPTH: usize = 20;
@@ -45,11 +45,11 @@ pub(crate) fn check(file: &str, text: &str) -> Option<Problem> {
         length += 1;
         if depth > MAX_DEPTH {
             let what = format!("brackets nest deeper than {MAX_DEPTH}");
-            return Some(problem(file, Some(line_of(text, at)), what));
+            return Some(problem(file, Some(Place::of(text, at..at + 1)), what));
         }
         if length > MAX_POLICY_BYTES {
             let what = format!("a policy is longer than {MAX_POLICY_BYTES} bytes");
-            return Some(problem(file, Some(line_of(text, at)), what));
+            return Some(problem(file, Some(Place::of(text, at..at + 1)), what));
         }
     }
     None

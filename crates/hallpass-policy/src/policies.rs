@@ -1,20 +1,24 @@
 //! Cedar files: parsed, named by `@id`, and checked against the schema.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::str::FromStr;
 
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use miette::Diagnostic;
 
-use crate::bundle::{Problem, line_of, problem};
+use crate::bundle::{Place, Problem, problem};
 use crate::nesting;
 
 /// Where a policy was written.
-struct Place<'f> {
+struct Written<'f> {
     file: &'f str,
     text: &'f str,
-    line: Option<usize>,
+    place: Option<Place>,
 }
+
+/// Policies by id: in which file, and where in it.
+type Places = BTreeMap<String, (String, Place)>;
 
 /// Reads every policy file, with the built-in policies; what is wrong goes to `problems`.
 pub(crate) fn parse(
@@ -22,7 +26,7 @@ pub(crate) fn parse(
     floor: &str,
     texts: &BTreeMap<&str, &str>,
     problems: &mut Vec<Problem>,
-) -> PolicySet {
+) -> (PolicySet, Places) {
     let mut set = PolicySet::new();
     let mut places = BTreeMap::new();
     let files = texts.iter().filter(|(name, _)| name.ends_with(".cedar"));
@@ -45,21 +49,24 @@ pub(crate) fn parse(
         }
         let mut cursor = 0;
         for policy in in_order(&parsed) {
-            let start = offset_of(policy, text, &mut cursor);
-            let line = start.map(|at| line_of(text, at));
+            let range = range_of(policy, text, &mut cursor);
+            let place = range.map(|range| Place::of(text, range));
             match name(policy, file == floor.0) {
                 Ok(id) => {
-                    let place = Place { file, text, line };
-                    add(&mut set, &mut places, policy, id, place, problems);
+                    let written = Written { file, text, place };
+                    add(&mut set, &mut places, policy, id, written, problems);
                 }
-                Err(what) => problems.push(problem(file, line, what)),
+                Err(what) => problems.push(problem(file, place, what)),
             }
             let annotations = unknown_annotations(policy);
-            problems.extend(annotations.map(|what| problem(file, line, what)));
+            problems.extend(annotations.map(|what| problem(file, place, what)));
         }
     }
     validate(schema, &set, &places, problems);
-    set
+    let known = places
+        .into_iter()
+        .filter_map(|(id, written)| Some((id, (written.file.to_owned(), written.place?))));
+    (set, known.collect())
 }
 
 /// Cedar numbers a file's policies `policy0`, `policy1`, … and keeps them in a hash map.
@@ -74,11 +81,11 @@ fn in_order(set: &PolicySet) -> Vec<&Policy> {
 }
 
 /// A parsed policy prints as it was written, so its text can be found again.
-fn offset_of(policy: &Policy, text: &str, cursor: &mut usize) -> Option<usize> {
+fn range_of(policy: &Policy, text: &str, cursor: &mut usize) -> Option<Range<usize>> {
     let written = policy.to_string();
     let found = text.get(*cursor..)?.find(&written)? + *cursor;
     *cursor = found + written.len();
-    Some(found)
+    Some(found..*cursor)
 }
 
 /// The policy's `@id`. Only the built-in policies' ids have a dot.
@@ -101,30 +108,38 @@ fn unknown_annotations(policy: &Policy) -> impl Iterator<Item = String> + '_ {
         .annotations()
         .filter_map(|(key, _)| match (key, policy.effect()) {
             ("id" | "message", _) | ("deny", Effect::Forbid) => None,
+            ("page" | "review", Effect::Permit) => None,
             ("deny", Effect::Permit) => Some("@deny on a permit is never shown".to_owned()),
+            ("page" | "review", Effect::Forbid) => {
+                Some(format!("@{key} on a forbid: a refusal has no duties"))
+            }
             _ => Some(format!("unknown annotation @{key}: use @deny or @message")),
         })
 }
 
 fn add<'f>(
     set: &mut PolicySet,
-    places: &mut BTreeMap<String, Place<'f>>,
+    places: &mut BTreeMap<String, Written<'f>>,
     policy: &Policy,
     id: String,
-    place: Place<'f>,
+    written: Written<'f>,
     problems: &mut Vec<Problem>,
 ) {
     if let Some(first) = places.get(&id) {
-        let at = first.line.map(|l| format!(":{l}")).unwrap_or_default();
-        let what = format!("@id({id:?}) is already used at {}{at}", first.file);
-        problems.push(problem(place.file, place.line, what));
+        let at = first.place.map(|p| format!(":{}", p.line));
+        let what = format!(
+            "@id({id:?}) is already used at {}{}",
+            first.file,
+            at.unwrap_or_default()
+        );
+        problems.push(problem(written.file, written.place, what));
         return;
     }
     match set.add(policy.new_id(PolicyId::new(&id))) {
         Ok(()) => {
-            places.insert(id, place);
+            places.insert(id, written);
         }
-        Err(e) => problems.push(problem(place.file, place.line, chain(&e))),
+        Err(e) => problems.push(problem(written.file, written.place, chain(&e))),
     }
 }
 
@@ -132,7 +147,7 @@ fn add<'f>(
 fn validate(
     schema: &Schema,
     set: &PolicySet,
-    places: &BTreeMap<String, Place<'_>>,
+    places: &BTreeMap<String, Written<'_>>,
     problems: &mut Vec<Problem>,
 ) {
     let validator = Validator::new(schema.clone());
@@ -149,9 +164,9 @@ fn validate(
         .collect();
     for (id, diagnostic) in errors.into_iter().chain(warnings) {
         problems.push(match places.get(&id) {
-            Some(place) => {
-                let mut found = diagnosed(place.file, place.text, diagnostic);
-                found.line = found.line.or(place.line);
+            Some(written) => {
+                let mut found = diagnosed(written.file, written.text, diagnostic);
+                found.place = found.place.or(written.place);
                 found
             }
             None => problem("policies", None, diagnostic.to_string()),
@@ -161,12 +176,15 @@ fn validate(
 
 fn diagnosed<D: Diagnostic + ?Sized>(file: &str, text: &str, diagnostic: &D) -> Problem {
     let first = diagnostic.labels().and_then(|mut labels| labels.next());
-    let line = first.map(|label| line_of(text, label.offset()));
+    let place = first.map(|label| {
+        let start = label.offset();
+        Place::of(text, start..start.saturating_add(label.len()))
+    });
     let mut what = diagnostic.to_string();
     if let Some(help) = diagnostic.help() {
         what.push_str(&format!(" ({help})"));
     }
-    problem(file, line, what)
+    problem(file, place, what)
 }
 
 /// An error with its sources on one line.
@@ -182,4 +200,51 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = inner.source();
     }
     text
+}
+
+/// Reads the policies of one file that is no part of a bundle, with their places, against the same
+/// schema and by the same rules: each has an `@id`, and annotations other than `known` are refused.
+///
+/// # Errors
+/// Everything that is wrong.
+pub fn annotated(
+    file: &str,
+    text: &str,
+    known: &[&str],
+    schema: &Schema,
+) -> Result<Vec<(Policy, Place)>, Vec<Problem>> {
+    if let Some(beyond) = nesting::check(file, text) {
+        return Err(vec![beyond]);
+    }
+    let parsed = nesting::with_room(|| PolicySet::from_str(text).map_err(Box::new));
+    let parsed = parsed.map_err(|errors| {
+        let found = errors.iter().map(|e| diagnosed(file, text, e));
+        found.collect::<Vec<_>>()
+    })?;
+    let (mut set, mut places) = (PolicySet::new(), BTreeMap::new());
+    let (mut problems, mut cursor, mut all) = (Vec::new(), 0, Vec::new());
+    for policy in in_order(&parsed) {
+        let range = range_of(policy, text, &mut cursor).unwrap_or_default();
+        let place = Place::of(text, range);
+        let unknown = policy.annotations().filter(|(key, _)| !known.contains(key));
+        problems.extend(
+            unknown
+                .map(|(key, _)| problem(file, Some(place), format!("unknown annotation @{key}"))),
+        );
+        match name(policy, true) {
+            Ok(id) => {
+                all.push((policy.new_id(PolicyId::new(&id)), place));
+                let place = Some(place);
+                let written = Written { file, text, place };
+                add(&mut set, &mut places, policy, id, written, &mut problems);
+            }
+            Err(what) => problems.push(problem(file, Some(place), what)),
+        }
+    }
+    validate(schema, &set, &places, &mut problems);
+    if problems.is_empty() {
+        Ok(all)
+    } else {
+        Err(problems)
+    }
 }

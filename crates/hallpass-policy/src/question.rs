@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, Request, Response};
+use cedar_policy::{
+    Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request, Response,
+};
 use hallpass_types::{PolicyAnswer, PolicyOutcome, Sha256Digest};
 use serde_json::Value;
 
@@ -97,12 +99,13 @@ pub enum DecideAgainError {
     },
 }
 
-/// Entities that were parsed once, for many contexts.
+/// A question without its context, parsed once for many of them.
 pub(crate) struct Prepared {
     principal: EntityUid,
     action: EntityUid,
     resource: EntityUid,
     entities: Entities,
+    policies: PolicySet,
 }
 
 impl Bundle {
@@ -151,7 +154,7 @@ impl Bundle {
             inputs: question.inputs(),
         };
         match response {
-            Ok(response) => self.fill(&mut answer, &response),
+            Ok(response) => self.record(&mut answer, &response),
             Err(why) => answer.errors.push(why),
         }
         answer
@@ -160,12 +163,18 @@ impl Bundle {
     /// Reads the question's entities, against the schema.
     pub(crate) fn prepare(&self, question: &Question) -> Result<Prepared, String> {
         let name = |v: Value| EntityUid::from_json(v).map_err(|e| chain(&e));
+        let principal = name(question.principal.clone())?;
+        let action = name(uid("Action", question.gate.action()))?;
+        let resource = name(question.resource.clone())?;
+        let entities = Entities::from_json_value(question.entities.clone(), Some(&self.schema))
+            .map_err(|e| chain(&e))?;
+        let policies = self.slices.of(&action, &principal, &resource, &entities);
         Ok(Prepared {
-            principal: name(question.principal.clone())?,
-            action: name(uid("Action", question.gate.action()))?,
-            resource: name(question.resource.clone())?,
-            entities: Entities::from_json_value(question.entities.clone(), Some(&self.schema))
-                .map_err(|e| chain(&e))?,
+            principal,
+            action,
+            resource,
+            entities,
+            policies,
         })
     }
 
@@ -186,10 +195,10 @@ impl Bundle {
             Some(&self.schema),
         )
         .map_err(|e| chain(&e))?;
-        Ok(Authorizer::new().is_authorized(&request, &self.policies, &prepared.entities))
+        Ok(Authorizer::new().is_authorized(&request, &prepared.policies, &prepared.entities))
     }
 
-    fn fill(&self, answer: &mut PolicyAnswer, response: &Response) {
+    fn record(&self, answer: &mut PolicyAnswer, response: &Response) {
         let diagnostics = response.diagnostics();
         answer.errors = diagnostics.errors().map(|e| chain(e)).collect();
         answer.errors.sort();

@@ -17,7 +17,7 @@ pub(crate) fn print(
     format: SetupFormat,
 ) -> anyhow::Result<()> {
     let config = Config::load(config)?;
-    let bundle = Bundles::load(&config.policy.directory)?.current();
+    let bundle = Bundles::load(&config.policy.directory, config.fit(), None)?.current();
     let access = config.aws.accounts.get(account).with_context(|| {
         format!("there is no table [aws.accounts.{account}] in the configuration; add it first")
     })?;

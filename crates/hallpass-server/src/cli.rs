@@ -68,8 +68,8 @@ pub(crate) enum SetupFormat {
 pub(crate) enum Command {
     /// Serve with a configuration file.
     ///
-    /// SIGTERM and Ctrl-C drain: calls and activities under way finish. SIGHUP reads the policy
-    /// folder again; one that is not valid changes nothing.
+    /// SIGTERM and Ctrl-C drain: calls and activities under way finish. The policy folder is read
+    /// again when it changes, and on SIGHUP; one that is not valid changes nothing.
     Serve {
         /// The configuration; `print-config` writes a commented one.
         #[arg(long, env = "HALLPASS_CONFIG", value_name = "FILE")]

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use hallpass_aws::AwsConfig;
 use hallpass_identity::{IssuerConfig, VerifierOptions};
-use hallpass_policy::Bundle;
+use hallpass_policy::{Bundle, Level};
+use hallpass_types::AwsAccountId;
 use serde::Deserialize;
 
 use crate::archive::config::{ArchiveConfig, StoreConfig};
@@ -329,10 +330,34 @@ impl Config {
         Ok(())
     }
 
-    /// Whether AWS takes every entitlement, and the service gets into its account.
-    pub(crate) fn check_entitlements(&self, bundle: &Bundle) -> Result<(), ConfigError> {
+    /// What bundles must fit.
+    pub(crate) fn fit(&self) -> Fit {
+        Fit {
+            accounts: self.aws.accounts.keys().cloned().collect(),
+        }
+    }
+}
+
+/// What a bundle must fit beside its own rules, at the start and whenever it changes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fit {
+    accounts: BTreeSet<AwsAccountId>,
+}
+
+impl Fit {
+    /// Whether AWS takes every entitlement, the service gets into its account, and nothing in it
+    /// lets the fence be lifted from within.
+    pub(crate) fn check(&self, bundle: &Bundle) -> Result<(), ConfigError> {
+        let findings = bundle.lint();
+        if let Some(found) = findings.iter().find(|f| f.level == Level::Error) {
+            return wrong(
+                &format!("policy.directory, {}:{}", found.file, found.place.line),
+                format!("{} ({})", found.what, found.lint),
+                found.help,
+            );
+        }
         for entitlement in bundle.entitlements() {
-            if !self.aws.accounts.contains_key(&entitlement.account) {
+            if !self.accounts.contains(&entitlement.account) {
                 return wrong(
                     &format!("aws.accounts.{}", entitlement.account),
                     format!("is missing, and {} is in that account", entitlement.id),

@@ -22,7 +22,7 @@ use crate::api::metadata::Metadata;
 use crate::api::{self, Api};
 use crate::archive::Archiver;
 use crate::archive::config::ArchiveConfig;
-use crate::bundle::Bundles;
+use crate::bundle::{Bundles, reload_on_change};
 use crate::config::{Config, Signing};
 use crate::directory::Directory;
 use crate::doors::Doors;
@@ -56,8 +56,7 @@ impl Role {
 /// Parses everything and opens nothing.
 pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
-    let bundles = Bundles::load(&config.policy.directory, None)?;
-    config.check_entitlements(&bundles.current())?;
+    let bundles = Bundles::load(&config.policy.directory, config.fit(), None)?;
     let key = keys::load(&config.signing.key_file)?;
     config.temporal.codec()?;
     if let Some(source) = &config.temporal.api_key {
@@ -127,8 +126,8 @@ pub(crate) async fn run(
     ready: impl FnOnce(Option<std::net::SocketAddr>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let archive = config.policy.archive.as_deref();
-    let bundles = Arc::new(Bundles::load(&config.policy.directory, archive)?);
-    config.check_entitlements(&bundles.current())?;
+    let bundles = Bundles::load(&config.policy.directory, config.fit(), archive)?;
+    let bundles = Arc::new(bundles);
     let signer = Arc::new(keys::load(&config.signing.key_file)?);
     let trust = trust(&config, &signer);
     let metadata = Metadata::new(&config.deployment, config.login.as_ref(), &config.issuers);
@@ -158,7 +157,7 @@ pub(crate) async fn run(
     tracing::info!(?role, ?address, policy = %bundles.current().digest(), "hallpassd is up");
     watching.health.started();
     ready(address)?;
-    let reload = tokio::spawn(reload_on_hangup(bundles, config.policy.directory));
+    let reload = tokio::spawn(reload_on_change(bundles));
     let outcome = tokio::select! {
         () = stop => Ok(()),
         () = broken(&workers) => Err(anyhow::anyhow!("a worker broke off; see the log")),
@@ -272,30 +271,6 @@ async fn broken(workers: &[Running]) {
         every.tick().await;
         if workers.iter().any(Running::has_ended) {
             return;
-        }
-    }
-}
-
-/// SIGHUP reads the policy folder again; a bundle that does not validate changes nothing.
-async fn reload_on_hangup(bundles: Arc<Bundles>, directory: PathBuf) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        return;
-    };
-    while hangup.recv().await.is_some() {
-        let old = bundles.current().digest().to_string();
-        match bundles.reload(&directory) {
-            Ok(bundle) => {
-                figures::policy_reload(true);
-                figures::policy(Some(&old), &bundle.digest().to_string());
-                tracing::info!(policy = %bundle.digest(), "policy was reloaded");
-            }
-            Err(error) => {
-                figures::policy_reload(false);
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "policy was not reloaded; the old one stays in force"
-                );
-            }
         }
     }
 }

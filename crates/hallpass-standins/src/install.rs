@@ -87,6 +87,12 @@ impl InstallDir {
         Ok(())
     }
 
+    /// Whether the folder holds a whole installation of these pins. Looks only.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.is_stamped()
+    }
+
     fn is_stamped(&self) -> bool {
         fs::read_to_string(self.path.join(STAMP)).is_ok_and(|stamp| stamp == self.pins)
     }

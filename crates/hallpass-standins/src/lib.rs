@@ -14,6 +14,7 @@
 //! ```
 
 mod aws_clients;
+mod cvc5;
 mod install;
 mod ministack;
 mod moto;
@@ -25,6 +26,7 @@ mod tools;
 mod watchdog;
 
 pub use aws_clients::AwsClients;
+pub use cvc5::Cvc5;
 pub use install::{InstallDir, InstallError};
 pub use ministack::{Ministack, MinistackOptions, ROOT_ACCESS_KEY_ID, ROOT_SECRET_ACCESS_KEY};
 pub use moto::{Moto, MotoTool};

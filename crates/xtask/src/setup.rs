@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: the pinned tools, and what is missing to install them.
 
 use anyhow::bail;
-use hallpass_standins::Tools;
+use hallpass_standins::{Cvc5, Tools};
 
 use crate::command::answers;
 use crate::{node, progress};
@@ -40,8 +40,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Finds or installs the stand-ins for Temporal and AWS.
+/// Finds or installs the stand-ins for Temporal and AWS, and the solver.
 pub(crate) fn install_tools() -> anyhow::Result<Tools> {
+    Cvc5::locate_or_install(&Tools::default_dir()?, &*progress::for_terminal())?;
     Ok(Tools::locate_or_install(
         &Tools::default_dir()?,
         &*progress::for_terminal(),

@@ -231,7 +231,7 @@ fn entitlements_are_refused_with_line_and_reason() {
         let found = problems(&entitlements_with(from, to));
         let hit = found
             .iter()
-            .any(|p| p.what.starts_with(expected) && p.line.is_some());
+            .any(|p| p.what.starts_with(expected) && p.place.is_some());
         assert!(hit, "{to}\nfound {found:?}\nexpected {expected}");
     }
 }

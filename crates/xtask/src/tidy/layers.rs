@@ -11,6 +11,15 @@ const LAYERS: &[(&str, Ours)] = &[
     ("hallpass-evidence", Ours::Only(&["hallpass-types"])),
     ("hallpass-proto", Ours::Only(&["hallpass-types"])),
     ("hallpass-policy", Ours::Only(&["hallpass-types"])),
+    (
+        "hallpass-policy-cli",
+        Ours::Only(&[
+            "hallpass-types",
+            "hallpass-policy",
+            "hallpass-aws",
+            "hallpass-standins",
+        ]),
+    ),
     ("hallpass-identity", Ours::Only(&["hallpass-types"])),
     ("hallpass-login", Ours::Only(&[])),
     (
@@ -100,7 +109,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("aws-sigv4", &["hallpass-aws"]),
     ("aws-smithy-", &["hallpass-aws"]),
     ("aws-types", &["hallpass-aws"]),
-    ("cedar-", &["hallpass-policy"]),
+    ("cedar-", &["hallpass-policy", "hallpass-policy-cli"]),
     ("jsonwebtoken", &["hallpass-identity"]),
     (
         "temporalio-",
