@@ -7,7 +7,7 @@ mod requests;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use hallpass_types::{AccessRequestId, EntitlementId, GrantDuration};
 

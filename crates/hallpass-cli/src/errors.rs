@@ -76,7 +76,7 @@ pub(crate) enum CliError {
         waiting: Option<String>,
     },
     #[error("the cache of credentials cannot be used")]
-    Cache { source: io::Error },
+    SessionCache { source: io::Error },
     #[error("{} cannot be used", path.display())]
     AwsConfig {
         path: PathBuf,

@@ -148,6 +148,32 @@ pub(crate) async fn run(
     if role.has(Role::Ends) {
         Requests::new(client.clone()).schedule_sweeps().await?;
     }
+    let door = Arc::new(Door::new(verifier, config.limits));
+    let watching = doors.serve(&client, &door, &bundles, &config.temporal, role)?;
+    let archive = (config.archive, &config.signing, config.deployment.as_str());
+    let archiver = archiver(archive, &config.aws, &signer, &client).await?;
+    let archiving = archiver.clone().filter(|_| role.has(Role::Worker));
+    let archiving = archiving.map(|a| tokio::spawn(async move { a.run().await }));
+    let api = Api {
+        archiver,
+        requests: Requests::new(client),
+        bundles: Arc::clone(&bundles),
+        public_keys,
+        signer,
+        deployment: config.deployment,
+        trust,
+    };
+    let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    let (stopping, stopped) = watch::channel(false);
+    let served = listener.map(|listener| {
+        let mut stopped = stopped.clone();
+        let stop = async move {
+            // An error means that the sender is gone, which is a stop as well.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        tokio::spawn(api::serve(
+            api,
+            door,
             metadata,
             api::Port { listener, tls },
             config.listen.reflection,

@@ -61,7 +61,7 @@ impl Keeper {
                 let locking = tokio::task::spawn_blocking(move || store.lock(&id));
                 let lock = locking.await.map_err(std::io::Error::other);
                 let lock = lock.flatten();
-                Some(lock.map_err(|source| CliError::Cache { source })?)
+                Some(lock.map_err(|source| CliError::SessionCache { source })?)
             }
             None => None,
         };
@@ -133,7 +133,7 @@ impl Keeper {
         match (&self.store, &self.held) {
             (Some(store), Some(held)) => store
                 .keep(&self.id, held)
-                .map_err(|source| CliError::Cache { source }),
+                .map_err(|source| CliError::SessionCache { source }),
             _ => Ok(()),
         }
     }

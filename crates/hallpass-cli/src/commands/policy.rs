@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::cli::Output;
 use crate::errors::CliError;
 use crate::exit::Exit;
-use crate::token::TOKEN_VARIABLE;
+use crate::source::SECRET_VARIABLES;
 
 const PROGRAM: &str = "hallpass-policy";
 
@@ -18,7 +18,10 @@ const PROGRAM: &str = "hallpass-policy";
 /// [`CliError::Run`] when there is no such program beside this one or on the path.
 pub(super) fn run(output: Output, arguments: Vec<OsString>) -> Result<Exit, CliError> {
     let mut child = Command::new(beside().unwrap_or_else(|| PROGRAM.into()));
-    child.args(arguments).env_remove(TOKEN_VARIABLE);
+    child.args(arguments);
+    for name in SECRET_VARIABLES {
+        child.env_remove(name);
+    }
     if output == Output::Json {
         child.env("HALLPASS_OUTPUT", "json");
     }
