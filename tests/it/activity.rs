@@ -1,5 +1,4 @@
 //! `audit activity` over files in CloudTrail's form, for a request whose sessions were really issued.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use harness::{Cli, Shared};
 use serde_json::{Value, json};

@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use hallpass_proto::v1::access_request::State;
 use hallpass_proto::v1::{
     AccessRequest, GetTimelineRequest, ListAccessRequestsRequest, ListAuditRecordsRequest,
-    ListPendingApprovalsRequest, SweepRequest, Verdict, WatchAccessRequestRequest, WhoAmIRequest,
+    ListPendingApprovalsRequest, RunArchiveRequest, SweepRequest, Verdict,
+    WatchAccessRequestRequest, WhoAmIRequest,
 };
 use harness::{Clients, Shared, issue, reason_of, uuid};
 use prost::Message as _;
@@ -123,6 +124,10 @@ async fn mutate(rpc: &str, caller: &Clients, name: &str) -> Result<(), Status> {
             };
             caller.admin.clone().sweep(request).await.map(drop)
         }
+        "RunArchive" => {
+            let request = RunArchiveRequest { request_id: uuid() };
+            caller.admin.clone().run_archive(request).await.map(drop)
+        }
         other => panic!("{other} has no row: say who may not call it"),
     }
 }
@@ -142,7 +147,7 @@ fn mutating() -> BTreeSet<String> {
 
 /// Those about a request that exists already.
 fn about_a_request() -> impl Iterator<Item = String> {
-    let others = ["CreateAccessRequest", "Sweep"];
+    let others = ["CreateAccessRequest", "RunArchive", "Sweep"];
     mutating()
         .into_iter()
         .filter(move |rpc| !others.contains(&&**rpc))

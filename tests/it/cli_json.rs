@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::cli::golden;
 
 /// What the child of `exec` prints is its own, completions are a shell's, and pages are `man`'s.
-const NOT_JSON: [&str; 4] = ["exec", "completions", "man", "help"];
+const NOT_JSON: [&str; 5] = ["policy", "exec", "completions", "man", "help"];
 
 /// Runs one command for JSON, and notes that it was.
 async fn json(cli: &Cli, seen: &mut BTreeSet<String>, arguments: &[&str]) -> Ran {
@@ -249,7 +249,7 @@ async fn every_command_reports_its_error_as_one_object() {
     let login = json(&stranger, seen, &["login"]).await;
     assert_eq!(login.code, 64, "{login:?}");
     kept("login_error.json", &login.json_error());
-    seen.extend(["completions", "man", "help"].map(str::to_owned));
+    seen.extend(["completions", "man", "policy", "help"].map(str::to_owned));
     assert_eq!(*seen, commands(&alice).await);
 }
 

@@ -108,7 +108,7 @@ fn the_printed_default_as_it_is_names_the_folder_that_is_missing() {
 }
 
 /// What is replaced, by what, and what the refusal says: key, value, cure.
-const WRONG: [(&str, &str, [&str; 3]); 30] = [
+const WRONG: &[(&str, &str, [&str; 3])] = &[
     (
         "deployment =",
         "depolyment =",
@@ -145,8 +145,12 @@ const WRONG: [(&str, &str, [&str; 3]); 30] = [
     ),
     (
         "reflection = false",
-        "tls = true",
-        ["line", "`listen.tls`", "known here: address, reflection"],
+        "certificate = true",
+        [
+            "line",
+            "`listen.certificate`",
+            "known here: address, reflection, tls",
+        ],
     ),
     (
         "\"http://127.0.0.1:7233\"",
@@ -233,7 +237,7 @@ const WRONG: [(&str, &str, [&str; 3]); 30] = [
         "token_types =",
         "token_type =",
         [
-            "line 3",
+            "line 7",
             "`issuers[0].token_type`",
             "did you mean `token_types`?",
         ],
@@ -299,6 +303,71 @@ const WRONG: [(&str, &str, [&str; 3]); 30] = [
         "calls_per_minute = 0",
         ["`limits.calls_per_minute`", "is 0", "above 0"],
     ),
+    (
+        "namespace = \"hallpass\"",
+        "namespace = \"hallpass\"\napi_key = { env = \"KEY\" }",
+        ["`temporal.api_key`", "in the clear", "https://HOST:7233"],
+    ),
+    (
+        "namespace = \"hallpass\"",
+        "namespace = \"hallpass\"\napi_key = \"hunter2\"",
+        ["`temporal.api_key`", "is not as it must be", "{ file ="],
+    ),
+    (
+        "[policy]\n",
+        "[temporal.tls]\nca_file = \"/x\"\n[policy]\n",
+        ["`temporal.tls`", "is not https", "write https://HOST:7233"],
+    ),
+    (
+        "[policy]\n",
+        "[temporal.encryption]\nactive_key = \"k\"\n[temporal.encryption.keys]\n\
+         k = { file = \"/no/such/key\" }\n[policy]\n",
+        ["`temporal.encryption.keys.k`", "/no/such/key", "mode 0600"],
+    ),
+    (
+        "[policy]\n",
+        "[temporal.encryption]\nactive_key = \"j\"\nkeys = {}\n[policy]\n",
+        [
+            "`temporal.encryption.active_key`",
+            "\"j\"",
+            "name one of them",
+        ],
+    ),
+    (
+        "[policy]\n",
+        "[codec_endpoint]\naddress = \"127.0.0.1:1\"\n[policy]\n",
+        [
+            "`codec_endpoint`",
+            "nothing is encrypted",
+            "take the endpoint out",
+        ],
+    ),
+    (
+        "reflection = false",
+        "reflection = false\n[listen.tls]\ncertificate_file = \"/x\"",
+        ["`listen.tls.key_file`", "is missing", "add it"],
+    ),
+    (
+        "reflection = false",
+        "reflection = false\n[listen.tls]\ncertificate_file = \"/x\"\nkey_file = \"/y\"\n\
+         require_client_certificate = true",
+        [
+            "`listen.tls.require_client_certificate`",
+            "no authority",
+            "listen.tls.client_ca_file",
+        ],
+    ),
+    (
+        "reflection = false",
+        "reflection = false\n[listen.tls]\ncertificate_file = \"/no/such.crt\"\n\
+         key_file = \"/y\"",
+        ["/no/such.crt", "PEM", "certificates"],
+    ),
+    (
+        "[policy]\n",
+        "[observe]\naddress = \"9464\"\n[policy]\n",
+        ["`observe.address`", "\"9464\"", "print-config"],
+    ),
 ];
 
 #[test]
@@ -331,7 +400,7 @@ fn an_account_that_can_be_asked_for_must_be_configured() {
 fn a_second_table_for_one_issuer_is_refused() {
     let site = Site::new();
     let start = site.text.find("[[issuers]]").unwrap();
-    let end = site.text.find("[aws]").unwrap();
+    let end = site.text.find("# What `hallpass login`").unwrap();
     let table = &site.text[start..end];
     let said = refusal(&site.check(table, &format!("{table}{table}")));
     assert!(said.contains("`issuers[1].issuer`"), "{said}");

@@ -1,5 +1,4 @@
 //! The emulator's own truth: what it refuses, AWS refuses, and what it allows, AWS allows.
-#![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
 use hallpass_crash::emulator::{self, Observation};
 use hallpass_standins::{Ministack, MinistackOptions, Tools};

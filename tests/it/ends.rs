@@ -199,7 +199,7 @@ async fn cuts_are_lifted_when_their_time_is_over_and_others_stay() {
     let _service = world.serve("all").await;
     let (alice, aws) = (world.client("alice").await, world.aws());
     // Cuts stand a minute longer than it says there: these for some seconds more.
-    let until = Timestamp::now() - SignedDuration::from_secs(50);
+    let until = Timestamp::from_second(Timestamp::now().as_second() - 50).unwrap();
     let sid = format!("HallpassCutA{}", until.strftime("%Y%m%dT%H%M%SZ"));
     let planted = format!(
         r#"{{"Version":"2012-10-17","Statement":[{{"Sid":"{sid}","Effect":"Deny","Action":"*","Resource":"*","Condition":{{"StringEquals":{{"aws:userid":["AROAX:earlier"]}}}}}}]}}"#
@@ -277,7 +277,9 @@ async fn grants_that_end_together_on_one_role_share_their_canaries() {
         canaries.len()
     );
     let mut calls = aws_calls(&world);
-    calls.retain(|call| call != PROVISIONER);
+    // A sweep may look on meanwhile.
+    let probes = |call: &String| call.starts_with("AssumeRole") || call.starts_with("GET ");
+    calls.retain(|call| call != PROVISIONER && probes(call));
     // A session and its probe for each, and one session that may have been waited for in vain.
     let most = 2 * canaries.len() + 1;
     assert!(calls.len() <= most, "{most}: {calls:?}");

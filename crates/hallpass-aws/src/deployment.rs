@@ -121,12 +121,23 @@ impl AccountSetup {
     /// What the provisioner may do: make, use and delete roles of its own within a boundary, and
     /// use and cut the shared ones.
     pub fn permissions(&self) -> PolicyDocument {
-        self.permissions_on(&[self.own_roles()])
+        let create =
+            |s: Statement| s.when_any("StringEquals", "iam:PermissionsBoundary", &self.boundaries);
+        self.permissions_on(&[self.own_roles()], create)
     }
 
-    /// As [`AccountSetup::permissions`], with own roles named by these patterns: emulators leave a
-    /// role's path out when they match its ARN.
-    pub(crate) fn permissions_on(&self, own: &[String]) -> PolicyDocument {
+    /// As [`AccountSetup::permissions`], as far as the emulator enforces them: it leaves a role's path
+    /// out when it matches the ARN, and does not know the key of boundaries.
+    pub(crate) fn permissions_for_emulator(&self) -> PolicyDocument {
+        let bare = format!("arn:aws:iam::{}:role/hallpass-ar-*", self.account);
+        self.permissions_on(&[self.own_roles(), bare], |create| create)
+    }
+
+    fn permissions_on(
+        &self,
+        own: &[String],
+        bounded: impl Fn(Statement) -> Statement,
+    ) -> PolicyDocument {
         let own: Vec<&str> = own.iter().map(String::as_str).collect();
         let shared: Vec<&str> = self.shared_roles.iter().map(String::as_str).collect();
         let mut usable = shared.clone();
@@ -140,11 +151,8 @@ impl AccountSetup {
         ];
         if !self.boundaries.is_empty() {
             usable.extend(&own);
-            statements.push(
-                Statement::allow(&WITHIN_BOUNDARY, &own)
-                    .when_any("StringEquals", "iam:PermissionsBoundary", &self.boundaries)
-                    .named("GiveWithinBoundary"),
-            );
+            let give = bounded(Statement::allow(&WITHIN_BOUNDARY, &own));
+            statements.push(give.named("GiveWithinBoundary"));
         }
         // Also without entitlements that create: what is left over from earlier ones is ended.
         statements.push(Statement::allow(&ON_OWN_ROLES, &own).named("ManageOwnRoles"));

@@ -293,12 +293,7 @@ fn provisioner_permissions(number: &str) -> Result<PolicyDocument, AwsError> {
     let mut setup = AccountSetup::new(account, PROVISIONER, "");
     setup.shared_roles.insert(role_arn(number, READER));
     setup.boundaries.insert(boundary_arn(number));
-    // Emulators leave the path out of a role's ARN when they match it.
-    let own = [
-        setup.own_roles(),
-        format!("arn:aws:iam::{number}:role/hallpass-ar-*"),
-    ];
-    Ok(setup.permissions_on(&own))
+    Ok(setup.permissions_for_emulator())
 }
 
 fn boundary_arn(number: &str) -> String {

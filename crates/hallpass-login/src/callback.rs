@@ -90,74 +90,39 @@ mod tests {
             description: Some("no way".to_owned()),
         };
         let with_iss = "iss=https%3A%2F%2Fidp";
-        for (line, named, answer) in [
+        let not_ours = Callback::NotOurs;
+        for (request, named, answer) in [
             (
-                format!("GET /callback?code=c&state=s&{with_iss} HTTP/1.1"),
+                &*format!("GET /callback?code=c&state=s&{with_iss}"),
                 true,
                 &code,
             ),
             (
-                format!("GET /callback?code=c&state=s&{with_iss} HTTP/1.1"),
+                &*format!("GET /callback?code=c&state=s&{with_iss}"),
                 false,
                 &code,
             ),
+            ("GET /callback?code=c&state=s", false, &code),
+            ("GET /callback?code=c&state=s", true, &not_ours),
+            ("GET /callback?code=c&state=t", false, &not_ours),
+            ("GET /callback?code=c", false, &not_ours),
+            ("GET /callback?code=c&state=s&state=s", false, &not_ours),
+            ("GET /callback?code=c&code=d&state=s", false, &not_ours),
             (
-                "GET /callback?code=c&state=s HTTP/1.1".to_owned(),
+                "GET /callback?code=c&state=s&iss=https://evil",
                 false,
-                &code,
+                &not_ours,
             ),
+            ("POST /callback?code=c&state=s", false, &not_ours),
+            ("GET /favicon.ico?code=c&state=s", false, &not_ours),
+            ("GET http://x/callback?code=c&state=s", false, &not_ours),
             (
-                "GET /callback?code=c&state=s HTTP/1.1".to_owned(),
-                true,
-                &Callback::NotOurs,
-            ),
-            (
-                "GET /callback?code=c&state=t HTTP/1.1".to_owned(),
-                false,
-                &Callback::NotOurs,
-            ),
-            (
-                "GET /callback?code=c HTTP/1.1".to_owned(),
-                false,
-                &Callback::NotOurs,
-            ),
-            (
-                "GET /callback?code=c&state=s&state=s HTTP/1.1".to_owned(),
-                false,
-                &Callback::NotOurs,
-            ),
-            (
-                "GET /callback?code=c&code=d&state=s HTTP/1.1".to_owned(),
-                false,
-                &Callback::NotOurs,
-            ),
-            (
-                "GET /callback?code=c&state=s&iss=https://evil HTTP/1.1".to_owned(),
-                false,
-                &Callback::NotOurs,
-            ),
-            (
-                "POST /callback?code=c&state=s HTTP/1.1".to_owned(),
-                false,
-                &Callback::NotOurs,
-            ),
-            (
-                "GET /favicon.ico?code=c&state=s HTTP/1.1".to_owned(),
-                false,
-                &Callback::NotOurs,
-            ),
-            (
-                "GET http://x/callback?code=c&state=s HTTP/1.1".to_owned(),
-                false,
-                &Callback::NotOurs,
-            ),
-            (
-                "GET /callback?error=access_denied&error_description=no+way&state=s HTTP/1.1"
-                    .to_owned(),
+                "GET /callback?error=access_denied&error_description=no+way&state=s",
                 false,
                 &refused,
             ),
         ] {
+            let line = format!("{request} HTTP/1.1");
             assert_eq!(judge(&line, &expected(named)), *answer, "{line} {named}");
         }
     }

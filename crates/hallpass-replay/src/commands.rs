@@ -382,11 +382,19 @@ fn retry(policy: Option<&RetryPolicy>) -> String {
     };
     let mut fatal = p.non_retryable_error_types.clone();
     fatal.sort();
+    // Temporal records what it takes an unset bound for.
+    let most = p.maximum_interval.or_else(|| {
+        let mut most = p.initial_interval?;
+        let nanos = i64::from(most.nanos) * 100;
+        most.seconds = most.seconds * 100 + nanos / 1_000_000_000;
+        most.nanos = i32::try_from(nanos % 1_000_000_000).unwrap_or_default();
+        Some(most)
+    });
     format!(
         "from {} by {} up to {}, {} attempts, not for {fatal:?}",
         seconds!(p.initial_interval.as_ref()),
         p.backoff_coefficient,
-        seconds!(p.maximum_interval.as_ref()),
+        seconds!(most.as_ref()),
         p.maximum_attempts
     )
 }

@@ -166,19 +166,9 @@ pub(crate) async fn run(
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let (stopping, stopped) = watch::channel(false);
     let served = listener.map(|listener| {
-        let mut stopped = stopped.clone();
-        let stop = async move {
-            // An error means that the sender is gone, which is a stop as well.
-            let _ = stopped.wait_for(|stop| *stop).await;
-        };
-        tokio::spawn(api::serve(
-            api,
-            door,
-            metadata,
-            api::Port { listener, tls },
-            config.listen.reflection,
-            stop,
-        ))
+        let (port, reflection) = (api::Port { listener, tls }, config.listen.reflection);
+        let stop = until_told(stopped.clone());
+        tokio::spawn(api::serve(api, door, metadata, port, reflection, stop))
     });
     tracing::info!(?role, ?address, policy = %bundles.current().digest(), "hallpassd is up");
     watching.health.started();
@@ -196,6 +186,11 @@ pub(crate) async fn run(
     drain(served, workers).await?;
     tracing::info!("drained");
     outcome
+}
+
+async fn until_told(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop as well.
+    let _ = stopped.wait_for(|stop| *stop).await;
 }
 
 /// Calls first: those under way may wait for the workers. A stream would hold the drain for ever.

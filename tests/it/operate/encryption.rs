@@ -76,7 +76,7 @@ async fn a_history_is_unreadable_without_the_key_and_readable_through_the_servic
 
     let erin = world.client("erin").await;
     let timeline = GetTimelineRequest {
-        name: format!("{}/timeline", request.name),
+        name: request.name.clone(),
     };
     let timeline = erin.audit.clone().get_timeline(timeline).await.unwrap();
     let told = format!("{timeline:?}");

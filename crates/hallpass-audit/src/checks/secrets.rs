@@ -77,20 +77,21 @@ impl Look {
 
     fn text(&mut self, text: &str) {
         self.texts += 1;
+        // Statements travel as base 64, and policy inputs as JSON in a text.
+        if let Ok(value @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(text) {
+            return self.value(&value);
+        }
+        if let Ok(inner) = BASE64.decode(text)
+            && let Ok(value @ Value::Object(_)) = serde_json::from_slice(&inner)
+        {
+            return self.value(&value);
+        }
         if TOKENS.iter().any(|t| text.contains(t)) {
             self.found.push("a session token of AWS".to_owned());
         }
         if text.split(|c: char| !is_key(c)).any(is_secret_key) {
             self.found
                 .push("what looks like a secret access key".to_owned());
-        }
-        // Statements travel as base 64, and policy inputs as JSON in a text.
-        if let Ok(value @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(text) {
-            self.value(&value);
-        } else if let Ok(inner) = BASE64.decode(text)
-            && let Ok(value @ Value::Object(_)) = serde_json::from_slice(&inner)
-        {
-            self.value(&value);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hallpass_proto::v1;
 use hallpass_proto::v1::access_request::State;
 use hallpass_types::AccessRequestId;
+use tokio::signal::unix::{SignalKind, signal};
 use tonic::{Code, Status};
 
 use super::Context;
@@ -101,6 +102,14 @@ pub(super) async fn follow(
     {
         return Ok(Waited::Settled(Box::new(request.clone()), exit));
     }
+    // From here on, before anybody is told to wait, an interrupt ends the waiting and nothing else.
+    let mut interrupts = signal(SignalKind::interrupt()).ok();
+    let interrupted = async {
+        match &mut interrupts {
+            Some(interrupts) => interrupts.recv().await,
+            None => std::future::pending().await,
+        }
+    };
     let mut follower = Follower {
         progress: Progress::start(cx.terminal, wait.lines),
         cx,
@@ -117,7 +126,7 @@ pub(super) async fn follow(
     tokio::select! {
         settled = follower.watch(session, wait.id) => settled,
         () = give_up => Ok(Waited::Not(Exit::TimedOut)),
-        _ = tokio::signal::ctrl_c() => Ok(Waited::Not(Exit::Interrupted)),
+        _ = interrupted => Ok(Waited::Not(Exit::Interrupted)),
     }
 }
 

@@ -131,7 +131,7 @@ async fn what_to_ask_for_is_chosen_by_typing_part_of_it() {
     let ask = ["request", "--for", "10m", "-m", "stuck", "--no-wait"];
     let (code, screen) = sit(&user, &ask, choose).await;
     assert_eq!(code, 0, "{screen}");
-    assert!(plain(&screen).iter().any(|l| l == ID), "{screen}");
+    assert!(plain(&screen).iter().any(|l| l.trim() == ID), "{screen}");
     assert_eq!(world.count("Create"), 1);
     // Escape leaves without asking.
     let (code, screen) = sit(&user, &ask, &[("Type to narrow", "\u{1b}")]).await;

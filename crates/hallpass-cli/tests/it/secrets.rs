@@ -81,7 +81,7 @@ async fn exec_gives_the_command_these_credentials_and_its_own_exit() {
     let lines: Vec<&str> = ran
         .out
         .lines()
-        .filter(|l| !l.starts_with("HALLPASS_SERVER"))
+        .filter(|l| !l.starts_with("HALLPASS_SERVER") && !l.starts_with("HALLPASS_TOKEN_STORE"))
         .collect();
     assert_eq!(
         lines,

@@ -12,7 +12,7 @@ use crate::run::{User, finish};
 /// Tells its endpoint, waits for a line, and exits with 7.
 const TELL: &str = "echo \"$AWS_CONTAINER_CREDENTIALS_FULL_URI\"; \
                     echo \"$AWS_CONTAINER_AUTHORIZATION_TOKEN\"; \
-                    env | grep -c -e SECRET_ACCESS_KEY -e HALLPASS_TOKEN; read go; exit 7";
+                    env | grep -c -e SECRET_ACCESS_KEY -e HALLPASS_TOKEN=; read go; exit 7";
 
 async fn told(child: &mut Child) -> (String, String, String) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

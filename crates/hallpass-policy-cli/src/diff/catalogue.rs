@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hallpass_policy::Bundle;
 use hallpass_types::{
-    ApprovalTally, Capacity, Entitlement, EntitlementId, GrantDuration, PolicyAnswer, Ticket,
+    ApprovalTally, Capacity, Entitlement, EntitlementId, GrantDuration, PolicyAnswer, Principal,
+    Ticket,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -163,10 +164,8 @@ fn answers(
             let asked = |seconds| asked(pack, &caller, id, seconds);
             let opens = activations(pack, &asked, now);
             asks.insert(key("activate", who, id.as_str()), opens);
-            let mut others = BTreeMap::<&str, Vec<_>>::new();
+            let request = asked(900);
             for looker in names {
-                let asked = asked(900);
-                let example = format!("of {who}, 15m");
                 let sign_ins = [
                     ("", SignIn::default()),
                     (", signed in 13h ago", old_sign_in()),
@@ -174,39 +173,32 @@ fn answers(
                 ];
                 for (how, sign_in) in sign_ins {
                     let by = person(looker, sign_in)?;
-                    let ask = |gate: &dyn Fn(&Asked) -> PolicyAnswer| asked.as_ref().map(gate);
-                    let example = format!("{example}{how}");
-                    for (gate, capacity) in [
-                        ("approve as owner", Capacity::Owner),
-                        ("approve for security", Capacity::Security),
-                    ] {
-                        let answer = ask(&|a| pack.bundle.approve(&a.facts(), &by, capacity, now));
-                        others
-                            .entry(gate)
-                            .or_default()
-                            .push((looker, example.clone(), answer));
+                    for (gate, answer) in as_another(pack, request.as_ref(), &by, now) {
+                        let entry = asks.entry(key(gate, looker, id.as_str())).or_default();
+                        entry.push((format!("of {who}, 15m{how}"), answer));
                     }
-                    let seen = ask(&|a| pack.bundle.view(&by, &a.facts(), now));
-                    others
-                        .entry("view")
-                        .or_default()
-                        .push((looker, example.clone(), seen));
-                    let ended = ask(&|a| pack.bundle.revoke(&by, &a.facts(), now));
-                    others
-                        .entry("revoke")
-                        .or_default()
-                        .push((looker, example, ended));
-                }
-            }
-            for (gate, all) in others {
-                for (looker, example, answer) in all {
-                    let entry = asks.entry(key(gate, looker, id.as_str())).or_default();
-                    entry.push((example, answer));
                 }
             }
         }
     }
     Ok(asks)
+}
+
+/// What `by` may do about somebody's request, gate by gate.
+fn as_another(
+    pack: &Pack,
+    request: Option<&Asked>,
+    by: &Principal,
+    now: Timestamp,
+) -> [(&'static str, Option<PolicyAnswer>); 4] {
+    let ask = |gate: &dyn Fn(&Asked) -> PolicyAnswer| request.map(gate);
+    let approve = |capacity| ask(&move |a| pack.bundle.approve(&a.facts(), by, capacity, now));
+    [
+        ("approve as owner", approve(Capacity::Owner)),
+        ("approve for security", approve(Capacity::Security)),
+        ("view", ask(&|a| pack.bundle.view(by, &a.facts(), now))),
+        ("revoke", ask(&|a| pack.bundle.revoke(by, &a.facts(), now))),
+    ]
 }
 
 fn old_sign_in() -> SignIn {

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 const SEE_DEFAULT: &str = "`hallpassd print-config` shows every key with an example";
 
 /// Forms that types alone do not tell.
-const FORMS: [(&str, &str); 6] = [
+const FORMS: [(&str, &str); 8] = [
     (
         "listen.address",
         "write ADDRESS:PORT, for instance 127.0.0.1:8443",
@@ -29,6 +29,14 @@ const FORMS: [(&str, &str); 6] = [
     (
         "aws.accounts",
         "write one table for each account: [aws.accounts.111122223333]",
+    ),
+    (
+        "temporal.api_key",
+        "write { env = \"NAME\" } or { file = \"PATH\" }",
+    ),
+    (
+        "temporal.encryption.keys",
+        "write NAME = { file = \"PATH\" } for each key",
     ),
     (
         "secret_access_key",
@@ -116,7 +124,9 @@ pub(super) fn explain(text: &str, error: &toml::de::Error) -> Explained {
 }
 
 fn holds_secret(path: &str) -> bool {
-    path.contains("secret") || ["aws.credentials", "directory.token"].contains(&path)
+    let kept_elsewhere = ["secret", "api_key", "temporal.encryption"];
+    ["aws.credentials", "directory.token"].contains(&path)
+        || kept_elsewhere.iter().any(|part| path.contains(part))
 }
 
 fn join(owner: &str, name: &str) -> String {

@@ -54,8 +54,11 @@ pub(super) async fn trust(place: &Place) -> Seen {
     .await
 }
 
+/// A role, the parameters of the call, whether it is to be allowed, and what is tried.
+type Try<'a> = (&'a str, &'a [(&'a str, &'a str)], bool, &'static str);
+
 /// Tries to assume roles with parameters, and wants it allowed or refused.
-async fn assumes(place: &Place, tries: &[(&str, &[(&str, &str)], bool, &'static str)]) -> Seen {
+async fn assumes(place: &Place, tries: &[Try<'_>]) -> Seen {
     let mut seen = Vec::new();
     for (role, with, allowed, what) in tries {
         let assumed = place.assume(role, with).await?;
