@@ -48,7 +48,7 @@ pub fn write(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>, TarError> {
 /// Reads an archive, strictly.
 ///
 /// # Errors
-/// [`TarError`], for any byte that is not as [`write`] makes it.
+/// [`TarError`], for any byte that is not as [`write()`] makes it.
 pub fn read(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, TarError> {
     let mut files = BTreeMap::new();
     let mut at = 0;

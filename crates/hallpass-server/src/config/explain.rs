@@ -99,7 +99,9 @@ pub(super) fn explain(text: &str, error: &toml::de::Error) -> Explained {
     let place = deepest(&places, &span);
     let path = place.map_or("the file", |p| p.path.as_str());
     let line = line_of(place.map_or(span.start, |p| p.key.start));
-    if let Some((name, known)) = quoted(message, "unknown variant ") {
+    if let Some((name, known)) = quoted(message, "unknown variant ")
+        && !holds_secret(path)
+    {
         return Explained {
             line,
             problem: format!("`{path}` cannot be \"{name}\""),
