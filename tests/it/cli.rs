@@ -103,6 +103,17 @@ async fn state_of(cli: &Cli, id: &str) -> String {
     shown["state"].as_str().expect("a state").to_owned()
 }
 
+/// Low-risk access of its own, for five minutes.
+const LOOK: [&str; 7] = [
+    "request",
+    "sandbox-reports",
+    "--new",
+    "--for",
+    "5m",
+    "-m",
+    "look",
+];
+
 #[tokio::test]
 async fn low_risk_access_is_granted_used_and_given_back() {
     let world = Shared::get().await;
@@ -180,17 +191,7 @@ async fn exec_gives_the_session_and_nothing_of_ours_to_its_child() {
         .with("HALLPASS_TOKEN", &token)
         .with("AWS_PROFILE", "another")
         .with("AWS_ACCESS_KEY_ID", "AKIAANOTHER");
-    let asked = alice
-        .run(&[
-            "request",
-            "sandbox-reports",
-            "--new",
-            "--for",
-            "5m",
-            "-m",
-            "look",
-        ])
-        .await;
+    let asked = alice.run(&LOOK).await;
     let id = asked.id();
     let ran = alice
         .run(&[
@@ -236,17 +237,7 @@ async fn exec_gives_the_session_and_nothing_of_ours_to_its_child() {
 async fn a_shell_takes_the_environment_that_env_prints() {
     let world = Shared::get().await;
     let alice = Cli::of(world, "alice");
-    let asked = alice
-        .run(&[
-            "request",
-            "sandbox-reports",
-            "--new",
-            "--for",
-            "5m",
-            "-m",
-            "look",
-        ])
-        .await;
+    let asked = alice.run(&LOOK).await;
     let id = asked.id();
     let printed = alice.run(&["env", &id]).await;
     let script = format!("{}env", printed.expect(0));
@@ -464,17 +455,7 @@ async fn the_same_request_id_asks_once() {
 async fn extending_moves_the_end_by_what_was_asked() {
     let world = Shared::get().await;
     let alice = Cli::of(world, "alice");
-    let asked = alice
-        .run(&[
-            "request",
-            "sandbox-reports",
-            "--new",
-            "--for",
-            "5m",
-            "-m",
-            "look",
-        ])
-        .await;
+    let asked = alice.run(&LOOK).await;
     let id = asked.id();
     let end = || async {
         let shown = alice.run(&["show", &id, "-o", "json"]).await.json();

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use hallpass_evidence::{Envelope, Order, SigningKey, Statement};
+use hallpass_faults::{Fault, Rule, Target};
 use hallpass_proto::v1::access_request::State;
 use hallpass_proto::v1::{
     AccessRequest, DecideAccessRequestRequest, EndCause, IssueCredentialsRequest, Verdict,
@@ -15,8 +16,8 @@ use hallpass_proto::v1::{
 use hallpass_seal::RecipientKey;
 use hallpass_types::RequestId;
 use harness::{
-    Clients, Private, Reading, activities, issue, message, reason_of, request_of, run_of, until,
-    until_within, uuid, workflow_of,
+    Clients, Private, Reading, activities, issue, issue_with, message, reason_of, request_of,
+    run_of, until, until_within, uuid, workflow_of,
 };
 use jiff::Timestamp;
 use tonic::Code;
@@ -403,4 +404,27 @@ async fn what_aws_does_not_let_us_take_back_is_stuck_loudly_and_ends_when_aws_is
             .role_exists(SANDBOX, role_of(&requests[1]))
             .await
     );
+}
+
+#[tokio::test]
+async fn a_session_that_could_not_be_given_before_the_end_is_refused_for_good() {
+    let world = Private::start().await;
+    let _service = world.serve("all").await;
+    let alice = world.client("alice").await;
+    let request = alice.ask("sandbox-reports", 12).await.unwrap();
+    let assume = Target::action("sts:AssumeRole").about("role/ReportsReader");
+    world.faults.add(Rule::new(assume, Fault::Hang).times(100));
+    let (key, recipient) = (uuid(), RecipientKey::generate());
+    let refused = until_within(
+        FIRST_ROUND,
+        "an answer that does not ask to be repeated",
+        || async {
+            let issued = issue_with(&alice, &request.name, &key, &recipient).await;
+            let refused = issued.err().unwrap();
+            (refused.code() != Code::Unavailable).then_some(refused)
+        },
+    )
+    .await;
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+    assert!(Timestamp::now() >= end_of(&request), "{refused:?}");
 }

@@ -302,7 +302,7 @@ pub(crate) async fn delete_policy(
     Ok(answer.and_then(|a| a.request_id().map(str::to_owned)))
 }
 
-fn unless_gone<T>(result: Result<T, AwsError>) -> Result<Option<T>, AwsError> {
+pub(crate) fn unless_gone<T>(result: Result<T, AwsError>) -> Result<Option<T>, AwsError> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.class == ErrorClass::Gone => Ok(None),

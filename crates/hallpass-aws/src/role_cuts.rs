@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::connection::{Aws, Connection};
 use crate::cuts::{CutEntry, CutsPolicy};
-use crate::end::delete_policy;
+use crate::end::{delete_policy, unless_gone};
 use crate::errors::{AwsError, ErrorClass};
 use crate::limits::{INLINE_POLICY_CHARS, without_space};
 use crate::names::CUTS_POLICY;
@@ -174,17 +174,14 @@ async fn read(
         .policy_name(policy_name)
         .send()
         .await;
-    match answer.map_err(|e| AwsError::sdk("GetRolePolicy", e)) {
-        Ok(answer) => {
-            let text = percent_encoding::percent_decode_str(answer.policy_document());
-            Ok(Some(Read {
-                text: text.decode_utf8_lossy().into_owned(),
-                request_id: answer.request_id().map(str::to_owned),
-            }))
+    let answer = unless_gone(answer.map_err(|e| AwsError::sdk("GetRolePolicy", e)))?;
+    Ok(answer.map(|answer| {
+        let text = percent_encoding::percent_decode_str(answer.policy_document());
+        Read {
+            text: text.decode_utf8_lossy().into_owned(),
+            request_id: answer.request_id().map(str::to_owned),
         }
-        Err(error) if error.class == ErrorClass::Gone => Ok(None),
-        Err(error) => Err(error),
-    }
+    }))
 }
 
 /// Overwriting what cannot be read could give somebody's access back.

@@ -2,7 +2,10 @@
 //!
 //! This crate may not know: Temporal, AWS SDKs, tokens, policy engines, files or configuration.
 
+mod codes;
 pub mod convert;
+
+pub use codes::code_name;
 
 /// Generated messages, clients and servers.
 #[expect(

@@ -14,8 +14,8 @@ use hallpass_proto::v1::access_service_server::AccessService;
 use hallpass_proto::v1::{self, access_request::State as WireState};
 use hallpass_seal::RecipientPublicKey;
 use hallpass_types::{
-    AccessRequestId, EntitlementId, GrantDuration, Phase, Principal, Reason, RequestSnapshot,
-    SealedCredentials,
+    AccessRequestId, EndInstant, EntitlementId, GrantDuration, Phase, Principal, Reason,
+    RequestSnapshot, SealedCredentials,
 };
 use hallpass_workflows::wire::Reply;
 use jiff::Timestamp;
@@ -52,6 +52,12 @@ fn must_be_own(caller: &Principal, snapshot: &RequestSnapshot) -> Result<(), Sta
         "only the requester may do this",
         Default::default(),
     ))
+}
+
+/// Whether the end has come, however it came.
+fn is_over(snapshot: &RequestSnapshot) -> bool {
+    let has_come = |end: EndInstant| end.has_come(Timestamp::now());
+    snapshot.state.phase().is_final() || snapshot.state.end().is_some_and(has_come)
 }
 
 /// For credentials and extensions: the requester in person, not somebody whose agent asked.
@@ -302,6 +308,10 @@ impl AccessService for Access {
             Reply::Done(sealed) => {
                 let region = snapshot.entitlement.map(|e| e.region).unwrap_or_default();
                 sealed_credentials(&sealed, region).map(Response::new)
+            }
+            // Access is over: asking again cannot change the answer.
+            Reply::Refused(refusal) if refusal.code == "timeout" && is_over(&snapshot) => {
+                Err(errors::precondition("STATE", &name, &refusal.why))
             }
             Reply::Refused(refusal) => Err(errors::from_refusal(&refusal, &name)),
         }
