@@ -15,6 +15,7 @@ mod directory;
 mod doors;
 mod figures;
 mod keys;
+mod notify;
 mod observe;
 mod private_file;
 mod requests;

@@ -124,5 +124,6 @@ fn read(
         duration,
         reason,
         ticket,
+        break_glass: body.break_glass,
     })
 }
