@@ -7,6 +7,7 @@ mod account_setup;
 mod api;
 mod archive;
 mod bundle;
+mod check;
 mod cli;
 mod codec_endpoint;
 mod config;
@@ -15,6 +16,7 @@ mod directory;
 mod doors;
 mod figures;
 mod keys;
+mod meter;
 mod observe;
 mod private_file;
 mod requests;
@@ -22,6 +24,7 @@ mod serve;
 mod telemetry;
 mod temporal;
 mod tls;
+mod trace;
 mod worker;
 
 use std::process::ExitCode;
@@ -40,14 +43,22 @@ fn main() -> ExitCode {
         eprintln!("hallpassd: a TLS provider was installed before ours");
         return ExitCode::FAILURE;
     }
-    telemetry::start(cli.log_format, &cli.log);
-    match run(cli.command) {
+    match observed(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hallpassd: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The log, and traces that are exported to the last before it ends.
+fn observed(cli: Cli) -> anyhow::Result<()> {
+    let exporting = cli.traces.as_ref().map(trace::export_to).transpose()?;
+    telemetry::start(cli.log_format, &cli.log);
+    let done = run(cli.command);
+    drop(exporting);
+    done
 }
 
 fn run(command: Command) -> anyhow::Result<()> {
@@ -61,6 +72,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             block_on(serve::serve(config, role, ready_file))
         }
         Command::Dev(args) => block_on(dev::run(args)),
+        Command::Check { config, output } => block_on(check::run(&config, output)),
         Command::CheckConfig { config } => serve::check(&config),
         Command::PrintConfig => {
             print!("{}", config::DEFAULT);
@@ -73,10 +85,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             format,
         } => account_setup::print(&config, &account, &service_arn, format),
         Command::PrintMetrics => {
-            for (kind, name, meaning) in figures::METRICS {
-                let kind = format!("{kind:?}").to_lowercase();
-                println!("{kind:<10} {name:<34} {meaning}");
-            }
+            figures::print();
             Ok(())
         }
         Command::NewEncryptionKey { file } => {
