@@ -43,22 +43,13 @@ fn main() -> ExitCode {
         eprintln!("hallpassd: a TLS provider was installed before ours");
         return ExitCode::FAILURE;
     }
-    match observed(cli) {
+    match telemetry::observed((cli.log_format, &cli.log), &cli.traces, || run(cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hallpassd: {error:#}");
             ExitCode::FAILURE
         }
     }
-}
-
-/// The log, and traces that are exported to the last before it ends.
-fn observed(cli: Cli) -> anyhow::Result<()> {
-    let exporting = cli.traces.as_ref().map(trace::export_to).transpose()?;
-    telemetry::start(cli.log_format, &cli.log);
-    let done = run(cli.command);
-    drop(exporting);
-    done
 }
 
 fn run(command: Command) -> anyhow::Result<()> {

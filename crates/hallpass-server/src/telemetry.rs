@@ -17,7 +17,20 @@ pub(crate) enum Format {
     Json,
 }
 
-pub(crate) fn start(format: Format, filter: &str) {
+/// Does `work` with a log, and exports its traces to the last.
+pub(crate) fn observed(
+    (format, filter): (Format, &str),
+    traces: &Option<url::Url>,
+    work: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let exporting = traces.as_ref().map(trace::export_to).transpose()?;
+    start(format, filter);
+    let done = work();
+    drop(exporting);
+    done
+}
+
+fn start(format: Format, filter: &str) {
     // The SDK's core prints task tokens and history metadata below warn.
     let quiet =
         "temporalio_sdk_core=warn,temporalio_client=warn,temporalio_sdk=warn,h2=warn,hyper=warn";
