@@ -67,6 +67,10 @@ impl Clients {
     pub async fn with_header(server: &str, header: Option<String>) -> Self {
         let endpoint = Channel::from_shared(server.to_owned()).expect("an address");
         let channel = endpoint.connect().await.expect("the service answers");
+        Self::over(&channel, header)
+    }
+
+    pub(crate) fn over(channel: &Channel, header: Option<String>) -> Self {
         let with = |bearer: &Option<String>| {
             InterceptedService::new(channel.clone(), Bearer(bearer.clone()))
         };

@@ -16,6 +16,7 @@ mod hook;
 mod openid;
 mod private;
 mod scim;
+mod service;
 mod shared;
 
 use std::path::PathBuf;
@@ -29,8 +30,9 @@ pub use client::{
 pub use engine::{Engine, activities, message, messages, run_of, start_payload, workflow_of};
 pub use hook::{Notice, Webhook};
 pub use openid::{Browser, OpenId, Page};
-pub use private::{Private, SCIM_TOKEN_VARIABLE, Service};
+pub use private::{Private, SCIM_TOKEN_VARIABLE};
 pub use scim::{SCIM_TOKEN, ScimService};
+pub use service::Service;
 pub use shared::{Shared, WORLD_VARIABLE};
 
 /// How long anything may take before a test says that it never happened.

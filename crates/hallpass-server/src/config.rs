@@ -1,6 +1,7 @@
 //! Configuration: one TOML file, every key known, all of it parsed before a port opens.
 
 mod connections;
+mod cross;
 mod explain;
 
 use std::collections::BTreeSet;
@@ -204,6 +205,7 @@ impl Config {
         if let Some((key, problem, cure)) = self.notify.as_ref().and_then(NotifyConfig::wrong) {
             return wrong(key, problem, cure);
         }
+        self.check_across()?;
         self.check_issuers()?;
         self.check_login()?;
         self.check_directory()?;

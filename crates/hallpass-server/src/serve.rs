@@ -9,7 +9,6 @@ use hallpass_aws::{Aws, AwsConfig};
 use hallpass_evidence::{Keyring, PublicKey, SigningKey};
 use hallpass_identity::Verifier;
 use temporalio_client::Client;
-use temporalio_common::telemetry::TelemetryOptions;
 use temporalio_sdk::Runtime;
 use temporalio_sdk::runtime::RuntimeOptions;
 use tokio::net::TcpListener;
@@ -29,7 +28,7 @@ use crate::doors::Doors;
 use crate::notify::Notifier;
 use crate::requests::Requests;
 use crate::worker::{self, Bodies, CutBodies, EndBodies, Running};
-use crate::{figures, keys, notify, temporal, tls};
+use crate::{figures, keys, meter, notify, temporal, tls};
 
 /// How long calls under way may go on after SIGTERM.
 const CALLS_DRAIN: Duration = Duration::from_secs(10);
@@ -254,7 +253,7 @@ fn notifier(config: Option<&notify::NotifyConfig>) -> anyhow::Result<Option<Noti
 }
 
 /// A redirect would carry a token or a key request to another place than the configured one.
-fn http_client() -> reqwest::Result<reqwest::Client> {
+pub(crate) fn http_client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(3))
@@ -272,7 +271,7 @@ struct Workers {
 impl Workers {
     fn start(self, role: Role, client: &Client) -> anyhow::Result<Vec<Running>> {
         let options = RuntimeOptions::builder()
-            .telemetry_options(TelemetryOptions::builder().build())
+            .telemetry_options(meter::telemetry())
             .build()
             .map_err(anyhow::Error::msg)?;
         let runtime = Runtime::from_current_tokio(options)?;
