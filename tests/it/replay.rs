@@ -23,16 +23,19 @@ use temporalio_sdk::workflow_replayer::{
 };
 
 /// What each version's folder must have: each way a request can go.
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 13] = [
     "denied-person",
     "denied-policy",
     "expired-assume",
     "expired-create",
     "extended",
+    "filled",
     "lapsed",
     "returned",
     "revoked",
     "role-cuts",
+    "scheduled",
+    "scheduled-revoked",
     "withdrawn",
 ];
 
@@ -171,6 +174,8 @@ fn the_recorded_histories_show_what_their_names_say() {
         "returned",
         "revoked",
         "extended",
+        "filled",
+        "scheduled",
         "expired-assume",
         "expired-create",
     ] {
@@ -179,7 +184,13 @@ fn the_recorded_histories_show_what_their_names_say() {
         assert!(ran.contains(&"hallpass.end_access".to_owned()), "{opened}");
     }
     assert!(ran("role-cuts").contains(&"hallpass.write_cuts".to_owned()));
-    for shut in ["denied-person", "denied-policy", "lapsed", "withdrawn"] {
+    for shut in [
+        "denied-person",
+        "denied-policy",
+        "lapsed",
+        "scheduled-revoked",
+        "withdrawn",
+    ] {
         let ran = ran(shut);
         assert!(
             ran.iter()

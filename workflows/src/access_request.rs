@@ -7,6 +7,7 @@
 mod approving;
 mod ending;
 mod granting;
+mod scheduling;
 
 use hallpass_evidence::{Envelope, Statement};
 use hallpass_types::EndInstant;

@@ -2,6 +2,7 @@
 //!
 //! No Temporal in here: the workflow around it feeds instants, payloads and activity results in.
 
+mod extension;
 mod hearing;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use hallpass_types::{
 };
 use jiff::Timestamp;
 
+pub use extension::lengthened;
 pub use hearing::Heard;
 
 use crate::wire::{Admitted, Evidence, Look, LookInput, Outcome, Weighing};
@@ -274,6 +276,18 @@ impl RequestCore {
         Ok(self.issues_begun)
     }
 
+    /// Why the gates are shut, as they answered last.
+    pub fn why_shut(&self) -> String {
+        let mut words: Vec<_> = (self.answers.iter().filter(|a| !a.allows()))
+            .map(hallpass_types::PolicyAnswer::explain)
+            .collect();
+        words.dedup();
+        match (words.as_slice(), self.refusals.last()) {
+            ([], Some(refusal)) => refusal.why.clone(),
+            _ => words.join(" "),
+        }
+    }
+
     /// Records a refusal and returns it.
     pub fn refuse(
         &mut self,
@@ -305,6 +319,9 @@ impl RequestCore {
             Phase::Checking => self.refused_start.is_none(),
             Phase::Provisioning => true,
             Phase::AwaitingApproval => self.has_new_decisions() || self.is_withdrawn(),
+            Phase::Scheduled => {
+                self.has_new_decisions() || self.is_withdrawn() || self.end_order.is_some()
+            }
             Phase::Active => self.end_order.is_some(),
             _ => false,
         }
@@ -348,6 +365,7 @@ impl RequestCore {
             end_order: order.map(|o| (o.actor.clone(), o.reason.clone())),
             refusals: self.refusals.clone(),
             refused_count: self.refused_count,
+            activated_at: self.activated_at,
         })
     }
 

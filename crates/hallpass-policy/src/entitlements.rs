@@ -199,6 +199,7 @@ fn read_entitlement(
         external_id: external_id?,
         probe: probe?,
         tags: tags?,
+        parameters: BTreeMap::new(),
     })
 }
 

@@ -6,7 +6,9 @@ use hallpass_types::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::facts::{auth, entitlement, instant, request, uid, user, user_uid};
+use crate::facts::{
+    auth, entitlement, instant, parameters, parameters_reference, request, uid, user, user_uid,
+};
 use crate::question::{Gate, Question};
 use crate::tally::more_telling;
 use crate::{Bundle, RequestFacts};
@@ -22,7 +24,7 @@ impl Bundle {
         now: Timestamp,
     ) -> PolicyAnswer {
         let mut question = request_question(requester, entitlement);
-        question.context = request_context(requester, duration, ticket, now);
+        question.context = request_context((requester, entitlement), duration, ticket, now);
         self.ask(&question)
     }
 
@@ -117,6 +119,7 @@ impl Bundle {
 /// Without its context, which is what the what-ifs vary.
 pub(crate) fn request_question(requester: &Principal, asked: &Entitlement) -> Question {
     let mut entities = Vec::from(entitlement(asked));
+    entities.push(parameters(asked));
     entities.push(user(requester));
     Question {
         gate: Gate::Request,
@@ -128,7 +131,7 @@ pub(crate) fn request_question(requester: &Principal, asked: &Entitlement) -> Qu
 }
 
 pub(crate) fn request_context(
-    requester: &Principal,
+    (requester, asked): (&Principal, &Entitlement),
     duration: GrantDuration,
     ticket: Option<&Ticket>,
     now: Timestamp,
@@ -137,6 +140,7 @@ pub(crate) fn request_context(
         "seconds": duration.as_seconds(),
         "auth": auth(requester, now),
         "now": instant(now),
+        "parameters": parameters_reference(asked),
     });
     if let (Some(ticket), Value::Object(map)) = (ticket, &mut context) {
         map.insert("ticket".to_owned(), ticket.as_str().into());

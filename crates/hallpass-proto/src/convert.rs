@@ -80,6 +80,7 @@ pub fn entitlement(e: &Entitlement, allowed: Option<GrantDuration>) -> v1::Entit
         owners: e.owners.clone(),
         allowed_duration: allowed.map(|d| duration(d.as_std())),
         region: e.region.clone(),
+        parameters: Vec::new(),
     }
 }
 
@@ -89,6 +90,7 @@ pub fn phase(p: Phase) -> v1::access_request::State {
     match p {
         Phase::Checking => W::Checking,
         Phase::AwaitingApproval => W::AwaitingApproval,
+        Phase::Scheduled => W::Scheduled,
         Phase::Provisioning => W::Provisioning,
         Phase::Active => W::Active,
         Phase::Ending => W::Ending,
@@ -255,6 +257,9 @@ pub fn access_request(s: &RequestSnapshot) -> v1::AccessRequest {
         refusals: s.refusals.iter().map(refusal).collect(),
         revision: i64::try_from(s.revision).unwrap_or(i64::MAX),
         entitlement_details: s.entitlement.as_ref().map(|e| entitlement(e, None)),
+        parameters: s.spec.parameters.clone().into_iter().collect(),
+        start_time: s.spec.start.map(timestamp),
+        uri: String::new(),
     }
 }
 

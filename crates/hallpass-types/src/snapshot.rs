@@ -95,4 +95,7 @@ pub struct RequestSnapshot {
     pub refusals: Vec<Refusal>,
     /// Refusals in all.
     pub refused_count: u64,
+    /// The instant from which the duration counts.
+    #[serde(default)]
+    pub activated_at: Option<Timestamp>,
 }

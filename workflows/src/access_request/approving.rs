@@ -1,8 +1,6 @@
 //! From the start to an open activate gate: admission, and people's decisions.
 
-use hallpass_types::EndInstant;
-use hallpass_types::machine::Event;
-use jiff::Timestamp;
+use hallpass_types::machine::{Event, State};
 use temporalio_workflow::{CancellableFuture as _, WorkflowContext, WorkflowResult, select};
 
 use super::{AccessRequest, decode, detached, detached_timer, explain, time};
@@ -11,7 +9,7 @@ use crate::timeouts::deciding;
 use crate::wire::{Admission, AdmitInput, Admitted, WeighInput};
 
 /// What the decisions so far amount to.
-enum Weighed {
+pub(super) enum Weighed {
     Open,
     Denied,
     NeedsMore,
@@ -67,7 +65,7 @@ impl AccessRequest {
             return Ok(None);
         }
         let window = jiff::SignedDuration::from_secs(i64::from(admitted.approval_window_seconds));
-        let lapses_at = now.saturating_add(window).unwrap_or(Timestamp::MAX);
+        let lapses_at = admitted.spec.lapses_at(now, window);
         Self::apply(ctx, Event::PolicyAllowed { lapses_at })?;
         Ok(Some(admitted))
     }
@@ -78,12 +76,11 @@ impl AccessRequest {
         admitted: &Admitted,
     ) -> WorkflowResult<bool> {
         if !ctx.state(|s| s.core.is_withdrawn()) && admitted.activate.allows() {
-            return Self::open(ctx, admitted);
+            return Self::open(ctx, admitted).await;
         }
-        let window = std::time::Duration::from_secs(u64::from(admitted.approval_window_seconds));
-        let timer = ctx.timer(detached_timer(window, "approval window"));
+        let timer = ctx.timer(detached_timer(window(ctx, admitted), "approval window"));
         futures::pin_mut!(timer);
-        let opened = loop {
+        let over = loop {
             Self::publish(ctx);
             let heard = |s: &Self| s.core.has_new_decisions() || s.core.is_withdrawn();
             let heard = ctx.wait_condition_with_options(heard, detached());
@@ -95,38 +92,56 @@ impl AccessRequest {
                 _ = timer => Some(Event::WindowElapsed),
             };
             if let Some(event) = lapsed {
-                Self::apply(ctx, event)?;
-                break false;
+                break Some(event);
             }
             if ctx.state(|s| s.core.is_withdrawn()) {
-                Self::apply(ctx, Event::WithdrawOrdered)?;
-                break false;
+                break Some(Event::WithdrawOrdered);
             }
             match Self::weigh_decisions(ctx).await {
-                Weighed::Open => break Self::open(ctx, admitted)?,
-                Weighed::Denied => {
-                    Self::apply(ctx, Event::DeniedByPerson)?;
-                    break false;
-                }
+                Weighed::Open => break None,
+                Weighed::Denied => break Some(Event::DeniedByPerson),
                 Weighed::NeedsMore => {}
             }
         };
         // Dropping the future would leave the timer running on the server.
         timer.cancel();
+        let opened = match over {
+            Some(event) => Self::apply(ctx, event).map(|()| false)?,
+            None => Self::open(ctx, admitted).await?,
+        };
         Self::publish(ctx);
         Ok(opened)
     }
 
-    fn open(ctx: &WorkflowContext<Self>, admitted: &Admitted) -> WorkflowResult<bool> {
+    /// The gate is open: access opens now, or at its start.
+    async fn open(ctx: &WorkflowContext<Self>, admitted: &Admitted) -> WorkflowResult<bool> {
+        match admitted.spec.start {
+            Some(start) if start > time(ctx) => {
+                let opened = Self::wait_for_start(ctx, admitted, start).await?;
+                Self::publish(ctx);
+                Ok(opened)
+            }
+            _ => Self::activate(ctx, admitted),
+        }
+    }
+
+    /// Fixes the end. Whether there is anything left to open.
+    pub(super) fn activate(
+        ctx: &WorkflowContext<Self>,
+        admitted: &Admitted,
+    ) -> WorkflowResult<bool> {
         let now = time(ctx);
+        let end = admitted.spec.end_if_opened(now);
+        if end.has_come(now) {
+            return Self::apply(ctx, Event::WindowElapsed).map(|()| false);
+        }
         ctx.state_mut(|s| s.core.activate(now));
-        let end = EndInstant::after(now, admitted.spec.duration);
         Self::apply(ctx, Event::ApprovalsComplete { end })?;
         Ok(true)
     }
 
     /// Weighs what has come so far. A refusal to weigh leaves the request waiting, and says why.
-    async fn weigh_decisions(ctx: &WorkflowContext<Self>) -> Weighed {
+    pub(super) async fn weigh_decisions(ctx: &WorkflowContext<Self>) -> Weighed {
         let Some(evidence) = ctx.state(|s| s.core.evidence()) else {
             return Weighed::NeedsMore;
         };
@@ -157,5 +172,17 @@ impl AccessRequest {
                 Weighed::NeedsMore
             }
         })
+    }
+}
+
+/// How long people may still take.
+fn window(ctx: &WorkflowContext<AccessRequest>, admitted: &Admitted) -> std::time::Duration {
+    let usual = std::time::Duration::from_secs(u64::from(admitted.approval_window_seconds));
+    match (admitted.spec.start, ctx.state(|s| s.core.state().clone())) {
+        (Some(_), State::AwaitingApproval { lapses_at }) => {
+            let left = lapses_at.duration_since(time(ctx));
+            left.try_into().unwrap_or_default()
+        }
+        _ => usual,
     }
 }

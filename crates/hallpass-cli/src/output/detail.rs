@@ -84,6 +84,18 @@ fn facts(sheet: &mut Sheet, view: &View, r: &v1::AccessRequest) {
     if let Some(d) = words::span(r.duration.as_ref()) {
         sheet.row("for", &durations::words(d));
     }
+    sheet.row("with", &words::parameters(r));
+    if let Some(at) = words::instant(r.start_time.as_ref()) {
+        let left = durations::rough(view.until(at));
+        let is_open = words::is_final(r.state()) || view.until(at).is_zero();
+        let left = if is_open {
+            String::new()
+        } else {
+            format!(" (in {left})")
+        };
+        sheet.row("starts", &format!("{}{left}", view.exact(at)));
+    }
+    sheet.row("look at it", &clean(&r.uri));
     if let Some(at) = words::instant(r.create_time.as_ref()) {
         sheet.row("asked", &view.exact(at));
     }
@@ -256,12 +268,24 @@ pub(crate) fn changes(
     lines
 }
 
+/// From when to when, for what is to start later: `from 14:00:00 to 15:30:00 (in 1h50m)`.
+pub(crate) fn starts(view: &View, r: &v1::AccessRequest) -> Option<String> {
+    let start = words::instant(r.start_time.as_ref())?;
+    let end = start
+        .checked_add(words::span(r.duration.as_ref())?)
+        .unwrap_or(start);
+    let left = durations::rough(view.until(start));
+    let (start, end) = (view.instant(start), view.instant(end));
+    Some(format!("from {start} to {end} (in {left})"))
+}
+
 /// The state with what matters about it.
 pub(crate) fn state_line(view: &View, r: &v1::AccessRequest) -> String {
     let state = r.state();
     let word = view.paint(words::state(state), words::colour(state));
     let more = match state {
         State::AwaitingApproval => format!("needs {}", words::missing(r.approvals.as_ref())),
+        State::Scheduled => starts(view, r).unwrap_or_default(),
         State::Active | State::Provisioning => {
             words::instant(r.end_time.as_ref()).map_or_else(String::new, |end| {
                 let left = durations::rough(view.until(end));

@@ -121,6 +121,18 @@ shape!(
         owners: Vec<String> = w.owners.clone(),
         allowed_duration: Option<String> = span(w.allowed_duration.as_ref()),
         region: String = w.region.clone(),
+        parameters: Vec<Parameter> = list(&w.parameters),
+    }
+);
+
+shape!(
+    /// What a request may say.
+    Parameter from Parameter as w {
+        name: String = w.name.clone(),
+        title: String = w.title.clone(),
+        kind: &'static str = w.kind().as_str_name(),
+        choices: Vec<String> = w.choices.clone(),
+        default_value: String = w.default_value.clone(),
     }
 );
 
@@ -152,6 +164,9 @@ shape!(
         revision: i64 = w.revision,
         entitlement_details: Option<Entitlement> =
             w.entitlement_details.as_ref().map(Entitlement::from),
+        parameters: BTreeMap<String, String> = w.parameters.clone().into_iter().collect(),
+        start_time: Option<String> = instant(w.start_time.as_ref()),
+        uri: String = w.uri.clone(),
     }
 );
 

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hallpass_aws::{AssumeOrder, Aws, Order as AwsOrder};
 use hallpass_evidence::{Envelope, Order};
-use hallpass_policy::{Bundle, RequestFacts, Weighed};
+use hallpass_policy::{Bundle, FillError, RequestFacts, Weighed};
 use hallpass_seal::RecipientPublicKey;
 use hallpass_types::{AccessRequestSpec, EndInstant, Entitlement, Grant, SealedCredentials};
 use hallpass_workflows::activities as ports;
@@ -18,7 +18,7 @@ use hallpass_workflows::wire::{
     Admission, AdmitInput, Admitted, Evidence, IssueInput, MoveFenceInput, ProvisionInput,
     WeighInput, Weighing,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
@@ -28,9 +28,6 @@ use super::standing;
 use crate::bundle::Bundles;
 use crate::directory::Directory;
 use crate::figures;
-
-/// Clocks of workers and of Temporal may differ by so much.
-const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(60);
 
 /// A reset runs a recorded request again, with a later end: it may end access, but gives none.
 const RESET: &str = "the workflow was reset in Temporal: it gives nothing any more, ask again";
@@ -65,11 +62,13 @@ impl Bodies {
             }
         };
         let bundle = self.bundles.current();
-        let Some(entitlement) = bundle.entitlement(&spec.entitlement).cloned() else {
-            return Ok(refused(
-                "unknown_entitlement",
-                "there is no such entitlement".to_owned(),
-            ));
+        let entitlement = match bundle.fill(&spec.entitlement, &spec.parameters) {
+            Ok(entitlement) => entitlement,
+            Err(FillError::UnknownEntitlement(_)) => {
+                let why = "there is no such entitlement".to_owned();
+                return Ok(refused("unknown_entitlement", why));
+            }
+            Err(error) => return Ok(refused("parameters", error.to_string())),
         };
         match standing::requester(&self.directory, &spec.requester).await? {
             Ok(requester) => spec.requester = requester,
@@ -86,9 +85,9 @@ impl Bodies {
     ) -> Result<Weighing, ActivityError> {
         let bundle = self.bundles.current();
         let verified = self.trust.verify(&input.evidence, &bundle).map_err(fatal)?;
-        let (verified, weighed) = self.count(&bundle, &input.evidence, verified).await?;
+        let (verified, weighed) = self.count(&bundle, verified).await?;
         let duration = verified.duration(input.extended_duration);
-        let entitlement = &input.evidence.entitlement;
+        let entitlement = &verified.entitlement;
         let facts = RequestFacts {
             id: &verified.spec.id,
             requester: &verified.spec.requester,
@@ -240,7 +239,6 @@ impl Bodies {
     async fn count(
         &self,
         bundle: &Bundle,
-        evidence: &Evidence,
         mut verified: Verified,
     ) -> Result<(Verified, Weighed), ActivityError> {
         let requester = &verified.spec.requester;
@@ -249,7 +247,7 @@ impl Bodies {
         let facts = RequestFacts {
             id: &verified.spec.id,
             requester: &verified.spec.requester,
-            entitlement: &evidence.entitlement,
+            entitlement: &verified.entitlement,
             duration: verified.duration(None),
         };
         let standing = decisions.standing.iter();
@@ -271,11 +269,11 @@ impl Bodies {
         }
         let bundle = self.bundles.current();
         let verified = self.trust.verify(evidence, &bundle).map_err(fatal)?;
-        let (verified, weighed) = self.count(&bundle, evidence, verified).await?;
+        let (verified, weighed) = self.count(&bundle, verified).await?;
         let facts = RequestFacts {
             id: &verified.spec.id,
             requester: &verified.spec.requester,
-            entitlement: &evidence.entitlement,
+            entitlement: &verified.entitlement,
             duration: verified.duration(None),
         };
         let now = Timestamp::now();
@@ -284,9 +282,8 @@ impl Bodies {
         if weighed.denied_by.is_some() || !answer.allows() {
             return Err(fatal(words(&answer.explain())));
         }
-        let left = end.timestamp().duration_since(now);
-        if left > verified.longest + CLOCK_SKEW {
-            return Err(fatal(words("the end is later than what was asked for")));
+        if let Err(why) = verified.may_end(end, now) {
+            return Err(fatal(words(why)));
         }
         Ok(verified)
     }

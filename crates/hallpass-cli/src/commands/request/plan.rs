@@ -147,9 +147,13 @@ impl Plan {
         let until = words::instant(self.request.end_time.as_ref())
             .map_or_else(String::new, |end| format!(" until {}", view.instant(end)));
         match &self.step {
-            Step::Activate => view.paint("WILL ACTIVATE", Some(Colour::Green)),
+            Step::Activate => {
+                let words = view.paint("WILL ACTIVATE", Some(Colour::Green));
+                format!("{words}{}", self.chosen(view))
+            }
             Step::Ask { whom } => {
-                format!("{} ({whom})", view.paint("WILL ASK", Some(Colour::Yellow)))
+                let words = view.paint("WILL ASK", Some(Colour::Yellow));
+                format!("{words} ({whom}){}", self.chosen(view))
             }
             Step::Deny { why } => {
                 format!("{}: {why}", view.paint("WILL BE DENIED", Some(Colour::Red)))
@@ -170,6 +174,18 @@ impl Plan {
         }
     }
 
+    /// Its values and its start, where it has any.
+    fn chosen(&self, view: &View) -> String {
+        let values = words::parameters(&self.request);
+        let values = match values.as_str() {
+            "" => String::new(),
+            values => format!(", with {values}"),
+        };
+        let starts = detail::starts(view, &self.request);
+        let starts = starts.map_or_else(String::new, |starts| format!(", {starts}"));
+        format!("{values}{starts}")
+    }
+
     /// What became of it, for people.
     pub(super) fn done(&self, view: &View, now: &v1::AccessRequest) -> String {
         let (word, colour) = match (&self.step, now.state()) {
@@ -178,6 +194,7 @@ impl Plan {
             (Step::Extend { .. }, _) => ("EXTENDED", Colour::Green),
             (Step::Have, _) => ("ACTIVE", Colour::Green),
             (_, State::Active) => ("ACTIVATED", Colour::Green),
+            (_, State::Scheduled) => ("SCHEDULED", Colour::Yellow),
             _ => ("ASKED", Colour::Yellow),
         };
         let entitlement = clean(self.entitlement.as_str());
