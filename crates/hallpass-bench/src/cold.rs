@@ -4,7 +4,6 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use hallpass_standins::{AwsClients, Tools};
 use tokio::process::Command;
 
 use crate::stats::{Row, Samples};
@@ -39,9 +38,7 @@ pub(crate) async fn measure(world: &mut World) -> anyhow::Result<Vec<Row>> {
     // The first one issues; those that follow find its session in the cache.
     starts(&mut ours(&["credential-process", "sandbox-reports"])).await?;
     let process = starts_of(|| ours(&["credential-process", "sandbox-reports"])).await?;
-    let tools = Tools::default_dir()?;
-    let clients = tokio::task::spawn_blocking(move || AwsClients::locate_or_install(&tools, &()));
-    let aws = clients.await??.aws;
+    let aws = harness::aws_clients().await.aws;
     let peer = starts_of(|| {
         let mut command = Command::new(&aws);
         command.arg("--version");

@@ -327,6 +327,7 @@ mod tests {
           reason        stuck[2J migration of orders
           ticket        INC-42
           for           1h30m
+          with          prefix=orders
           asked         2026-03-01 12:00:00.000 UTC
           lapses        2026-03-01 13:00:00.000 UTC (in 50m)
           approvals     1 of 2 (owner 1 of 1, security 0 of 1, different people 1 of 2)
@@ -346,6 +347,7 @@ mod tests {
           reason        stuck[2J migration of orders
           ticket        INC-42
           for           1h30m
+          with          prefix=orders
           asked         2026-03-01 12:00:00.000 UTC
           end           2026-03-01 13:40:00.000 UTC
           approvals     1 of 2 (owner 1 of 1, security 0 of 1, different people 1 of 2)

@@ -276,6 +276,10 @@ mod tests {
         ENTITLEMENT    TITLE           ACCOUNT                 ENV   RISK  UP TO  OWNERS
         prod-db-admin  Database admin  prod-data 111122223333  prod  high  2h     data-owners
         prod-db-admin  Database admin  prod-data 111122223333  prod  high  –      data-owners
+
+        --param NAME=VALUE
+          prod-db-admin  prefix: Folder; a path, none if not given
+          prod-db-admin  prefix: Folder; a path, none if not given
         ");
     }
 

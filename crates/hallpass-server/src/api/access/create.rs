@@ -1,10 +1,11 @@
 //! Asking: every field is checked, the request is signed and started, and policy's answer awaited.
 
 use hallpass_evidence::{Order, Statement};
+use hallpass_policy::Bundle;
 use hallpass_proto::{convert, v1};
 use hallpass_types::{
-    AccessRequestId, AccessRequestSpec, EntitlementId, GrantDuration, LONGEST_LEAD, Principal,
-    Reason, RequestId, Ticket,
+    AccessRequestId, AccessRequestSpec, Entitlement, EntitlementId, GrantDuration, LONGEST_LEAD,
+    Principal, Reason, RequestId, Ticket,
 };
 use jiff::{SignedDuration, Timestamp};
 use tonic::Status;
@@ -21,18 +22,7 @@ pub(super) async fn create(
     request: v1::CreateAccessRequestRequest,
 ) -> Result<v1::AccessRequest, Status> {
     let bundle = api.bundles.current();
-    let mut spec = read(&caller, &request)?;
-    let given = request.access_request.unwrap_or_default().parameters;
-    let entitlement = catalogue::filled(&bundle, &spec.entitlement, &given)?;
-    // Defaults become part of what is asked: who approves sees them, and a later one changes nothing.
-    spec.parameters = entitlement.parameters.clone();
-    if spec.duration > entitlement.max_duration {
-        let why = format!(
-            "must be at most {}, the longest of this entitlement",
-            entitlement.max_duration
-        );
-        return Err(errors::bad_field("access_request.duration", &why));
-    }
+    let (spec, entitlement) = asked(&bundle, &caller, &request)?;
     let now = Timestamp::now();
     if let Some(why) = spec.start.and_then(|start| no_start(start, now)) {
         // Asked again under its id, what was asked in time is answered as before.
@@ -91,6 +81,28 @@ pub(super) async fn create(
         &format!("the request is recorded, but {why}; ask again with the same request_id"),
         std::time::Duration::from_secs(2),
     ))
+}
+
+/// What is asked, which the catalogue has.
+fn asked(
+    bundle: &Bundle,
+    caller: &Principal,
+    request: &v1::CreateAccessRequestRequest,
+) -> Result<(AccessRequestSpec, Entitlement), Status> {
+    let mut spec = read(caller, request)?;
+    let given = request.access_request.as_ref().map(|r| &r.parameters);
+    let given = given.cloned().unwrap_or_default();
+    let entitlement = catalogue::filled(bundle, &spec.entitlement, &given)?;
+    // Defaults become part of what is asked: who approves sees them, and a later one changes nothing.
+    spec.parameters = entitlement.parameters.clone();
+    if spec.duration > entitlement.max_duration {
+        let why = format!(
+            "must be at most {}, the longest of this entitlement",
+            entitlement.max_duration
+        );
+        return Err(errors::bad_field("access_request.duration", &why));
+    }
+    Ok((spec, entitlement))
 }
 
 /// Why access cannot start then; what is just past starts at once.
