@@ -41,8 +41,16 @@ impl Aws {
     /// # Panics
     /// When the emulator does not answer.
     pub async fn read(&self, session: &SecretCredentials, bucket: &str) -> Reading {
-        let path = format!("/{bucket}?list-type=2&max-keys=1");
-        let request = SignedRequest::get("s3", &self.region, &path);
+        self.get(session, &format!("/{bucket}?list-type=2&max-keys=1"))
+            .await
+    }
+
+    /// Gets a path of S3.
+    ///
+    /// # Panics
+    /// When the emulator does not answer.
+    pub async fn get(&self, session: &SecretCredentials, path: &str) -> Reading {
+        let request = SignedRequest::get("s3", &self.region, path);
         let answer = self
             .http
             .send(session, request)

@@ -242,6 +242,7 @@ impl Clients {
             request_id: key.to_owned(),
             extend_by: Some(seconds(by_secs)),
             reason: "it takes longer".to_owned(),
+            validate_only: false,
         };
         Ok(self
             .access
@@ -249,6 +250,22 @@ impl Clients {
             .extend_access_request(request)
             .await?
             .into_inner())
+    }
+
+    /// What an extension would lead to.
+    ///
+    /// # Errors
+    /// The service's answer.
+    pub async fn extend_preview(&self, name: &str, by_secs: i64) -> Result<AccessRequest, Status> {
+        let request = ExtendAccessRequestRequest {
+            name: name.to_owned(),
+            request_id: uuid(),
+            extend_by: Some(seconds(by_secs)),
+            reason: "it takes longer".to_owned(),
+            validate_only: true,
+        };
+        let answer = self.access.clone().extend_access_request(request).await?;
+        Ok(answer.into_inner())
     }
 
     /// The request now.

@@ -22,6 +22,8 @@ mod shared;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hallpass_standins::{AwsClients, Tools};
+
 pub use aws::{Aws, Reading};
 pub use cli::{Cli, Ran, finish};
 pub use client::{
@@ -66,6 +68,17 @@ pub fn binary(name: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// The AWS CLI and boto3, installed where they are not there yet.
+///
+/// # Panics
+/// When they cannot be installed.
+pub async fn aws_clients() -> AwsClients {
+    let dir = Tools::default_dir().expect("a tools folder");
+    let install = move || AwsClients::locate_or_install(&dir, &());
+    let installed = tokio::task::spawn_blocking(install).await;
+    installed.expect("no panic").expect("the AWS clients")
 }
 
 /// Tries until `attempt` gives something, at most [`PATIENCE`].

@@ -9,7 +9,7 @@
 use std::process::Stdio;
 
 use hallpass_seal::SecretCredentials;
-use hallpass_standins::{AwsClients, Tools};
+use hallpass_standins::AwsClients;
 use harness::{Cli, Reading, Shared, until_within};
 use jiff::Timestamp;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
@@ -32,12 +32,7 @@ for line in sys.stdin:
 "#;
 
 pub(crate) async fn clients() -> AwsClients {
-    let dir = Tools::default_dir().unwrap();
-    let install = move || AwsClients::locate_or_install(&dir, &());
-    tokio::task::spawn_blocking(install)
-        .await
-        .unwrap()
-        .expect("the AWS clients")
+    harness::aws_clients().await
 }
 
 /// A program with one boto3 client.

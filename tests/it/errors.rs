@@ -425,6 +425,7 @@ async fn extensions_and_keys_are_checked_before_anything_is_looked_up() {
             request_id: uuid(),
             extend_by,
             reason: "longer".to_owned(),
+            validate_only: false,
         };
         let status = alice.access.clone().extend_access_request(request).await;
         assert_eq!(fields(&status.unwrap_err()), ["extend_by"], "{extend_by:?}");

@@ -251,6 +251,7 @@ async fn an_extension_repeated_moves_the_end_once() {
         request_id: uuid(),
         extend_by: Some(seconds(60)),
         reason: "it takes longer".to_owned(),
+        validate_only: false,
     };
     let send = |order: ExtendAccessRequestRequest| {
         let mut access = alice.access.clone();

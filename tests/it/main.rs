@@ -5,6 +5,7 @@ mod archive;
 mod audit;
 mod authz;
 mod aws_clients;
+mod choices;
 mod cli;
 mod cli_aws;
 mod cli_json;

@@ -134,8 +134,15 @@ async fn pipelines_get_what_their_subject_is_for_and_nothing_else() {
     assert_ne!(flow.code, 0, "{flow:?}");
     assert!(flow.stderr.contains("AccessDenied"), "{flow:?}");
 
-    // One stage and one method.
-    let call = ["request", "api-orders-read", "--for", "10m", "-m", "run 7"];
+    // One stage and one method, by parameter; policy says which.
+    let call = ["request", "api-orders-call", "--for", "10m", "-m", "run 7"];
+    let call = [&call[..], &["--param", "stage=prod"]].concat();
+    let post = [&call[..], &["--param", "method=POST"]].concat();
+    assert_eq!(bot.run(&post).await.expect(2), "");
+    let wide = [&call[..6], &["--param", "stage=*"]].concat();
+    let wide = bot.run(&wide).await;
+    wide.expect(1);
+    assert!(wide.stderr.contains("--param stage must be"), "{wide:?}");
     let id = bot.run(&call).await.id();
     let role = format!("hallpass-{id}");
     let aws = world.aws();

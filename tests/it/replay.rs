@@ -31,10 +31,13 @@ const KINDS: [&str; 13] = [
     "expired-assume",
     "expired-create",
     "extended",
+    "filled",
     "lapsed",
     "returned",
     "revoked",
     "role-cuts",
+    "scheduled",
+    "scheduled-revoked",
     "shortened",
     "withdrawn",
 ];
@@ -191,6 +194,8 @@ fn the_recorded_histories_show_what_their_names_say() {
         "returned",
         "revoked",
         "extended",
+        "filled",
+        "scheduled",
         "expired-assume",
         "expired-create",
     ] {
@@ -206,7 +211,13 @@ fn the_recorded_histories_show_what_their_names_say() {
         2
     );
     assert!(ran("role-cuts").contains(&"hallpass.write_cuts".to_owned()));
-    for shut in ["denied-person", "denied-policy", "lapsed", "withdrawn"] {
+    for shut in [
+        "denied-person",
+        "denied-policy",
+        "lapsed",
+        "scheduled-revoked",
+        "withdrawn",
+    ] {
         let ran = ran(shut);
         assert!(
             ran.iter()

@@ -7,6 +7,7 @@
 mod approving;
 mod ending;
 mod granting;
+mod scheduling;
 mod telling;
 
 use hallpass_evidence::{Envelope, Statement};

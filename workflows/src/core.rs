@@ -2,6 +2,7 @@
 //!
 //! No Temporal in here: the workflow around it feeds instants, payloads and activity results in.
 
+mod extension;
 mod hearing;
 mod owing;
 
@@ -16,6 +17,7 @@ use hallpass_types::{
 };
 use jiff::Timestamp;
 
+pub use extension::lengthened;
 pub use hearing::Heard;
 
 use crate::wire::{Admitted, Evidence, Look, LookInput, Outcome, Weighing};
@@ -281,6 +283,18 @@ impl RequestCore {
         Ok(self.issues_begun)
     }
 
+    /// Why the gates are shut, as they answered last.
+    pub fn why_shut(&self) -> String {
+        let mut words: Vec<_> = (self.answers.iter().filter(|a| !a.allows()))
+            .map(hallpass_types::PolicyAnswer::explain)
+            .collect();
+        words.dedup();
+        match (words.as_slice(), self.refusals.last()) {
+            ([], Some(refusal)) => refusal.why.clone(),
+            _ => words.join(" "),
+        }
+    }
+
     /// Records a refusal and returns it.
     pub fn refuse(
         &mut self,
@@ -312,6 +326,9 @@ impl RequestCore {
             Phase::Checking => self.refused_start.is_none(),
             Phase::Provisioning => true,
             Phase::AwaitingApproval => self.has_new_decisions() || self.is_withdrawn(),
+            Phase::Scheduled => {
+                self.has_new_decisions() || self.is_withdrawn() || self.end_order.is_some()
+            }
             Phase::Active => self.end_order.is_some(),
             _ => false,
         }
@@ -358,6 +375,7 @@ impl RequestCore {
             granted: self.granted,
             asked: self.asked.clone(),
             review: self.review.clone(),
+            activated_at: self.activated_at,
         })
     }
 

@@ -153,7 +153,7 @@ fn colour(phase: &str) -> &'static str {
     match phase {
         "Checking" => "#8c959f",
         "AwaitingApproval" => "#bf8700",
-        "Provisioning" => "#54aeff",
+        "Provisioning" | "Scheduled" => "#54aeff",
         "Active" => "#1a7f37",
         "Ending" => "#bc4c00",
         "Stuck" => "#d1242f",

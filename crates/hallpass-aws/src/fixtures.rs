@@ -64,5 +64,6 @@ pub(crate) fn create() -> Entitlement {
             path: "/payments-reports?list-type=2&max-keys=1".to_owned(),
         },
         tags: BTreeMap::from([("team".to_owned(), "payments".to_owned())]),
+        parameters: Default::default(),
     }
 }

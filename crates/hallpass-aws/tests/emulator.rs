@@ -160,6 +160,7 @@ fn entitlement(account: &SandboxAccount, access: AccessMode) -> Entitlement {
             path: format!("/{}?list-type=2&max-keys=1", account.bucket),
         },
         tags: BTreeMap::from([("team".to_owned(), "payments".to_owned())]),
+        parameters: Default::default(),
     };
     assert_eq!(check_entitlement(&entitlement), Ok(()));
     entitlement

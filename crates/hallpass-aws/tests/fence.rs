@@ -36,6 +36,7 @@ fn entitlement(access: AccessMode) -> Entitlement {
             path: "/b".to_owned(),
         },
         tags: BTreeMap::new(),
+        parameters: Default::default(),
     }
 }
 

@@ -54,6 +54,7 @@ fn order(access: AccessMode) -> Order {
                 path: "/reports?list-type=2".to_owned(),
             },
             tags: BTreeMap::from([("team".to_owned(), "payments".to_owned())]),
+            parameters: Default::default(),
         },
     }
 }

@@ -14,7 +14,9 @@ use hallpass_types::{AccessRequestId, EntitlementId, GrantDuration};
 pub(crate) use credentials::{
     ConfigureArgs, ConsoleArgs, CredsFormat, EnvShell, ExecArgs, ProcessArgs,
 };
-pub(crate) use requests::{ApproveArgs, LsArgs, ProofWait, RequestArgs, ReviewArgs, StateName};
+pub(crate) use requests::{
+    ApproveArgs, LsArgs, ProofWait, RequestArgs, ReviewArgs, StateName, Until,
+};
 
 use crate::{durations, exit};
 
@@ -330,15 +332,6 @@ pub(crate) struct LoginArgs {
     /// Give up waiting for the browser after this long
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = durations::parse)]
     pub(crate) timeout: Duration,
-}
-
-/// How far to follow a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Until {
-    /// Granted, or never to be
-    Active,
-    /// Over
-    End,
 }
 
 /// An access request, as `ar-…` or `accessRequests/ar-…`.

@@ -5,6 +5,7 @@ mod admin;
 mod archive;
 mod audit;
 mod check;
+mod choices;
 mod configure;
 mod console;
 mod creds;

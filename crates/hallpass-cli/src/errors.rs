@@ -175,6 +175,14 @@ impl CliError {
         self.code() == "NOT_FOUND"
     }
 
+    /// Why policy says no, where that is what is wrong.
+    pub(crate) fn denial(&self) -> Option<String> {
+        match self {
+            Self::Refused(refused) if refused.exit == Exit::Denied => Some(self.message()),
+            _ => None,
+        }
+    }
+
     /// Whether the order may have been taken although no answer says so.
     pub(crate) fn leaves_doubt(&self) -> bool {
         match self {

@@ -12,6 +12,7 @@ mod dev_issuer;
 mod durations;
 mod errors;
 mod exit;
+mod instants;
 mod output;
 mod retry;
 mod source;

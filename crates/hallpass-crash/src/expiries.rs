@@ -203,6 +203,7 @@ fn entitlement(account: &sandbox::SandboxAccount, create: bool) -> anyhow::Resul
             path: format!("/{bucket}?list-type=2&max-keys=1"),
         },
         tags: Default::default(),
+        parameters: Default::default(),
     })
 }
 

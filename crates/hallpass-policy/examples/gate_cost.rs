@@ -1,10 +1,13 @@
 //! What a gate costs with few and with many policies, as ratios to the bare `is_authorized` call.
 //!
+//! Fails when the gate costs more than twice as much among many policies as among few.
+//!
 //! `cargo run --release -p hallpass-policy --example gate_cost`
 #![expect(clippy::unwrap_used, reason = "a measurement may fail by panicking")]
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use cedar_policy::{Authorizer, Context, Entities, EntityUid, Request};
@@ -72,7 +75,10 @@ fn bare(bundle: &Bundle, answer: &PolicyAnswer) -> Duration {
     })
 }
 
-fn main() {
+/// How much more the gate may cost among the most policies than among the fewest.
+const MOST: f64 = 2.0;
+
+fn main() -> ExitCode {
     let somebody = Principal {
         id: PrincipalId::new("https://idp.example", "somebody").unwrap(),
         kind: PrincipalKind::Human,
@@ -90,7 +96,7 @@ fn main() {
         GrantDuration::from_seconds(900),
     );
     let (duration, now) = (duration.unwrap(), Timestamp::UNIX_EPOCH);
-    let mut unit = None;
+    let (mut unit, mut gates) = (None, Vec::new());
     println!(
         "{:>8}  {:>10}  {:>7}  {:>10}  {:>7}",
         "policies", "gate", "ratio", "bare", "ratio"
@@ -101,6 +107,7 @@ fn main() {
         let ask = || bundle.request(&somebody, asked, duration, None, now);
         assert!(ask().allows());
         let gate = fastest(|| drop(black_box(ask())));
+        gates.push(gate);
         let bare = bare(&bundle, &ask());
         let unit = *unit.get_or_insert(bare);
         let ratio = |d: Duration| d.as_secs_f64() / unit.as_secs_f64();
@@ -109,5 +116,17 @@ fn main() {
             ratio(gate),
             ratio(bare)
         );
+    }
+    let spread = |(least, most): (&Duration, &Duration)| most.as_secs_f64() / least.as_secs_f64();
+    let spread = gates
+        .iter()
+        .min()
+        .zip(gates.iter().max())
+        .map_or(f64::MAX, spread);
+    println!("the gate's cost differs by {spread:.2}, at most {MOST} is allowed");
+    if spread <= MOST {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }

@@ -10,11 +10,14 @@ use hallpass_types::{Entitlement, EntitlementId, Sha256Digest, Stages};
 use crate::entitlements::{self, Catalogue};
 use crate::parameters::Parameters;
 use crate::slices::Slices;
-use crate::{FLOOR, SCHEMA, policies};
+use crate::{FLOOR, SCHEMA, links, policies};
 
 /// Larger files are refused unread: parsing is linear, but nobody reviews a megabyte of policy.
 const MAX_FILE_BYTES: usize = 512 * 1024;
 pub(crate) const ENTITLEMENTS: &str = "entitlements.toml";
+pub(crate) const LINKS: &str = "links.toml";
+/// Rows are data: many, and all alike.
+const MAX_LINKS_BYTES: usize = 4 * 1024 * 1024;
 /// What every bundle has from the build that loads it.
 const BUILT_IN: [(&str, &str); 2] = [("schema.cedarschema", SCHEMA), ("floor.cedar", FLOOR)];
 
@@ -114,10 +117,10 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Whether a file of this relative name is part of a bundle: `policies/*.cedar` or
+    /// Whether a file of this relative name is part of a bundle: `policies/*.cedar`, `links.toml` or
     /// `entitlements.toml`. A loader skips what does not belong.
     pub fn belongs(name: &str) -> bool {
-        name == ENTITLEMENTS || is_policy_file(name)
+        name == ENTITLEMENTS || name == LINKS || is_policy_file(name)
     }
 
     /// Reads a bundle from its files, by relative name.
@@ -162,7 +165,11 @@ impl Bundle {
             .map_err(|e| BundleError::Schema(Box::new(e)))?;
         let mut problems = Vec::new();
         let texts = texts(files, &mut problems);
-        let (policies, places) = policies::parse(&schema, floor, &texts, &mut problems);
+        let rows = texts
+            .get(LINKS)
+            .map(|text| links::parse(text, &mut problems));
+        let rows = rows.unwrap_or_default();
+        let (policies, places) = policies::parse(&schema, floor, &texts, rows, &mut problems);
         let catalogue = match texts.get(ENTITLEMENTS) {
             Some(text) => entitlements::parse(text, &mut problems),
             None => {
@@ -172,6 +179,7 @@ impl Bundle {
                 Catalogue::default()
             }
         };
+        problems.extend(links::check(&policies, &places, &catalogue));
         let slices = Slices::new(&schema, &policies)
             .map_err(|why| problems.push(problem("policies", None, why)))
             .unwrap_or_default();
@@ -265,9 +273,11 @@ fn texts<'f>(
             problems.push(problem(
                 name,
                 None,
-                "is neither policies/*.cedar nor entitlements.toml",
+                "is neither policies/*.cedar, links.toml nor entitlements.toml",
             ));
-        } else if bytes.len() > MAX_FILE_BYTES {
+        } else if name == LINKS && bytes.len() > MAX_LINKS_BYTES {
+            problems.push(problem(name, None, "is larger than 4 MiB"));
+        } else if name != LINKS && bytes.len() > MAX_FILE_BYTES {
             problems.push(problem(name, None, "is larger than 512 KiB"));
         } else {
             match std::str::from_utf8(bytes) {

@@ -198,6 +198,7 @@ fn read_entitlement(
         external_id: external_id?,
         probe: probe?,
         tags: tags?,
+        parameters: BTreeMap::new(),
     })
 }
 

@@ -77,9 +77,25 @@ pub(crate) fn entitlement(entitlement: &Entitlement) -> [Value; 2] {
     ]
 }
 
+/// Its values, under the entitlement's name: a question is about one request.
+pub(crate) fn parameters(entitlement: &Entitlement) -> Value {
+    json!({
+        "uid": uid("Parameters", entitlement.id.as_str()),
+        "attrs": {},
+        "parents": [],
+        "tags": entitlement.parameters,
+    })
+}
+
+pub(crate) fn parameters_reference(entitlement: &Entitlement) -> Value {
+    reference("Parameters", entitlement.id.as_str())
+}
+
 /// The request with everything it points at, and the caller, who may be the requester.
 pub(crate) fn request(facts: &RequestFacts<'_>, caller: &Principal) -> Value {
     let mut entities = Vec::from(entitlement(facts.entitlement));
+    entities.push(parameters(facts.entitlement));
+    let parameters = parameters_reference(facts.entitlement);
     let entitlement = facts.entitlement.id.as_str();
     entities.push(json!({
         "uid": uid("AccessRequest", facts.id.as_str()),
@@ -88,6 +104,7 @@ pub(crate) fn request(facts: &RequestFacts<'_>, caller: &Principal) -> Value {
             "entitlement": reference("Entitlement", entitlement),
             "seconds": facts.duration.as_seconds(),
             "breakGlass": facts.break_glass,
+            "parameters": parameters,
         },
         "parents": [uid("Entitlement", entitlement)],
     }));

@@ -7,7 +7,9 @@ use hallpass_types::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::facts::{auth, entitlement, instant, request, uid, user, user_uid};
+use crate::facts::{
+    auth, entitlement, instant, parameters, parameters_reference, request, uid, user, user_uid,
+};
 use crate::question::{Gate, Question};
 use crate::tally::more_telling;
 use crate::{Bundle, RequestFacts};
@@ -23,7 +25,7 @@ impl Bundle {
         now: Timestamp,
     ) -> PolicyAnswer {
         let mut question = request_question(requester, entitlement);
-        question.context = request_context(requester, duration, ticket, now);
+        question.context = request_context((requester, entitlement), duration, ticket, now);
         self.ask(&question)
     }
 
@@ -145,6 +147,7 @@ impl Bundle {
 /// Without its context, which is what the what-ifs vary.
 pub(crate) fn request_question(requester: &Principal, asked: &Entitlement) -> Question {
     let mut entities = Vec::from(entitlement(asked));
+    entities.push(parameters(asked));
     entities.push(user(requester));
     Question {
         gate: Gate::Request,
@@ -156,7 +159,7 @@ pub(crate) fn request_question(requester: &Principal, asked: &Entitlement) -> Qu
 }
 
 pub(crate) fn request_context(
-    requester: &Principal,
+    (requester, asked): (&Principal, &Entitlement),
     duration: GrantDuration,
     ticket: Option<&Ticket>,
     now: Timestamp,
@@ -166,6 +169,7 @@ pub(crate) fn request_context(
         "auth": auth(requester, now),
         "now": instant(now),
         "breakGlass": false,
+        "parameters": parameters_reference(asked),
     });
     if let (Some(ticket), Value::Object(map)) = (ticket, &mut context) {
         map.insert("ticket".to_owned(), ticket.as_str().into());

@@ -14,6 +14,7 @@ mod facts;
 mod fields;
 mod gates;
 mod iam_document;
+mod links;
 mod lints;
 mod nesting;
 mod parameters;

@@ -37,8 +37,8 @@ pub struct Parameter {
     pub title: String,
     /// What a value may look like.
     pub kind: ParameterKind,
-    /// What a request that says nothing gets.
-    pub default: String,
+    /// What a request that says nothing gets; it has to say something where there is none.
+    pub default: Option<String>,
 }
 
 /// An entitlement's parameters.
@@ -59,6 +59,9 @@ pub enum FillError {
     /// It has no such parameter.
     #[error("there is no parameter `{0}`")]
     UnknownParameter(String),
+    /// A value must be given.
+    #[error("parameter `{0}` must be given")]
+    Missing(String),
     /// A value has another form.
     #[error("parameter `{name}` must be {expected}")]
     Value {
@@ -91,6 +94,16 @@ impl ParameterKind {
     }
 }
 
+impl Parameter {
+    fn default_or_sample(&self) -> String {
+        let sample = || match &self.kind {
+            ParameterKind::Choice(choices) => choices.first().cloned().unwrap_or_default(),
+            ParameterKind::Name | ParameterKind::Path => "sample".to_owned(),
+        };
+        self.default.clone().unwrap_or_else(sample)
+    }
+}
+
 /// What comes first is no dot: `..` climbs, and dotted names hide.
 fn is_name(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
@@ -105,8 +118,13 @@ impl Parameters {
         &self.all
     }
 
-    /// Puts values into the entitlement's document and probe.
-    fn fill(&self, values: &BTreeMap<String, String>) -> Result<Option<Entitlement>, FillError> {
+    /// Puts values into the entitlement's document and probe; `otherwise` gives those that are not
+    /// there.
+    fn fill(
+        &self,
+        values: &BTreeMap<String, String>,
+        otherwise: impl Fn(&Parameter) -> Option<String>,
+    ) -> Result<Option<Entitlement>, FillError> {
         let known = |name: &String| self.all.iter().any(|p| p.name == *name);
         if let Some(unknown) = values.keys().find(|name| !known(name)) {
             return Err(FillError::UnknownParameter(unknown.clone()));
@@ -116,25 +134,29 @@ impl Parameters {
         };
         let mut filling = BTreeMap::new();
         for parameter in &self.all {
-            let value = values.get(&parameter.name).unwrap_or(&parameter.default);
+            let value = values.get(&parameter.name).cloned();
+            let value = value.or_else(|| otherwise(parameter));
+            let value = value.ok_or_else(|| FillError::Missing(parameter.name.clone()))?;
             parameter
                 .kind
-                .check(value)
+                .check(&value)
                 .map_err(|expected| FillError::Value {
                     name: parameter.name.clone(),
                     expected,
                 })?;
-            filling.insert(parameter.name.as_str(), value.as_str());
+            filling.insert(parameter.name.clone(), value);
         }
         let mut filled = (**template).clone();
         filled.probe.path = replaced(&filled.probe.path, &filling);
         if let Some(document) = document_of(&mut filled) {
             *document = substituted(document, &filling).map_err(FillError::Document)?;
         }
+        filled.parameters = filling;
         Ok(Some(filled))
     }
 
-    /// Takes the entitlement as the file has it and fills it with the defaults.
+    /// Takes the entitlement as the file has it and fills it with the defaults, or samples where
+    /// there are none: checks look at it, and no request gets it.
     ///
     /// # Errors
     /// Everything that is wrong with placeholders and parameters.
@@ -176,7 +198,7 @@ impl Parameters {
         }
         self.template = Some(Box::new(entitlement.clone()));
         let filled = self
-            .fill(&BTreeMap::new())
+            .fill(&BTreeMap::new(), |p| Some(p.default_or_sample()))
             .map_err(|e| vec![e.to_string()])?;
         Ok(filled.unwrap_or(entitlement))
     }
@@ -212,7 +234,8 @@ fn undeclared(name: &str) -> String {
 }
 
 impl Bundle {
-    /// The entitlement with these values for its parameters, and defaults for the others.
+    /// The entitlement with these values for its parameters, and defaults for the others: what a
+    /// request opens.
     ///
     /// # Errors
     /// [`FillError`] when a value does not fit.
@@ -223,7 +246,7 @@ impl Bundle {
     ) -> Result<Entitlement, FillError> {
         let entry = self.catalogue.entries.get(id);
         let entry = entry.ok_or_else(|| FillError::UnknownEntitlement(id.clone()))?;
-        let filled = entry.parameters.fill(values)?;
+        let filled = entry.parameters.fill(values, |p| p.default.clone())?;
         Ok(filled.unwrap_or_else(|| entry.filled.clone()))
     }
 }
@@ -253,22 +276,22 @@ fn placeholders(text: &str) -> Result<Vec<(&str, bool)>, &'static str> {
     Ok(found)
 }
 
-fn replaced(text: &str, values: &BTreeMap<&str, &str>) -> String {
-    let put = |text: String, (name, value): (&&str, &&str)| {
+fn replaced(text: &str, values: &BTreeMap<String, String>) -> String {
+    let put = |text: String, (name, value): (&String, &String)| {
         text.replace(&format!("{OPEN}{name}{CLOSE}"), value)
     };
     values.iter().fold(text.to_owned(), put)
 }
 
 /// Values go into texts of the parsed document, so none can change its structure.
-fn substituted(document: &str, values: &BTreeMap<&str, &str>) -> Result<String, String> {
+fn substituted(document: &str, values: &BTreeMap<String, String>) -> Result<String, String> {
     let mut value: Value =
         serde_json::from_str(document).map_err(|e| format!("is not JSON: {e}"))?;
     put(&mut value, values);
     iam_document::check(&value.to_string())
 }
 
-fn put(value: &mut Value, values: &BTreeMap<&str, &str>) {
+fn put(value: &mut Value, values: &BTreeMap<String, String>) {
     match value {
         Value::String(text) => *text = replaced(text, values),
         Value::Array(items) => items.iter_mut().for_each(|item| put(item, values)),
@@ -300,8 +323,8 @@ pub(crate) fn read(fields: &mut Fields<'_, '_>) -> Option<Parameters> {
         let name = table.required("name", slug);
         let title = table.required("title", |t| words(t, 120));
         let kind = read_kind(&mut table);
-        let default = table.required("default", |t| Ok(t.to_owned()));
-        if let (Some(kind), Some(default)) = (&kind, &default)
+        let default = table.optional("default", |t| Ok(t.to_owned()));
+        if let (Some(kind), Some(Some(default))) = (&kind, &default)
             && let Err(expected) = kind.check(default)
         {
             table.report(Some("default"), format!("default must be {expected}"));

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::str::FromStr;
 
-use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{
+    Effect, Policy, PolicyId, PolicySet, PolicySetError, Schema, Template, ValidationMode,
+    Validator,
+};
 use miette::Diagnostic;
 
 use crate::bundle::{Place, Problem, problem};
-use crate::nesting;
+use crate::{links, nesting};
 
 /// Where a policy was written.
 struct Written<'f> {
@@ -18,13 +21,14 @@ struct Written<'f> {
 }
 
 /// Policies by id: in which file, and where in it.
-type Places = BTreeMap<String, (String, Place)>;
+pub(crate) type Places = BTreeMap<String, (String, Place)>;
 
 /// Reads every policy file, with the built-in policies; what is wrong goes to `problems`.
 pub(crate) fn parse(
     schema: &Schema,
     floor: &str,
     texts: &BTreeMap<&str, &str>,
+    rows: Vec<links::Row>,
     problems: &mut Vec<Problem>,
 ) -> (PolicySet, Places) {
     let mut set = PolicySet::new();
@@ -43,30 +47,56 @@ pub(crate) fn parse(
                 continue;
             }
         };
-        for template in parsed.templates() {
-            let what = format!("{}: a bundle cannot link templates", template.id());
-            problems.push(problem(file, None, what));
-        }
+        add_templates(&mut set, &mut places, (file, text), &parsed, problems);
         let mut cursor = 0;
         for policy in in_order(&parsed) {
-            let range = range_of(policy, text, &mut cursor);
+            let range = range_of(&policy.to_string(), text, &mut cursor);
             let place = range.map(|range| Place::of(text, range));
-            match name(policy, file == floor.0) {
+            match name(policy.annotation("id"), file == floor.0) {
                 Ok(id) => {
                     let written = Written { file, text, place };
                     add(&mut set, &mut places, policy, id, written, problems);
                 }
                 Err(what) => problems.push(problem(file, place, what)),
             }
-            let annotations = unknown_annotations(policy);
+            let annotations = unknown_annotations(policy.annotations(), policy.effect());
             problems.extend(annotations.map(|what| problem(file, place, what)));
         }
     }
-    validate(schema, &set, &places, problems);
+    let mut linked = Places::new();
+    links::link(&mut set, rows, &mut linked, problems);
+    validate(schema, &set, &places, &linked, problems);
     let known = places
         .into_iter()
         .filter_map(|(id, written)| Some((id, (written.file.to_owned(), written.place?))));
-    (set, known.collect())
+    (set, known.chain(linked).collect())
+}
+
+/// Templates share their names with policies; a template alone decides nothing.
+fn add_templates<'f>(
+    set: &mut PolicySet,
+    places: &mut BTreeMap<String, Written<'f>>,
+    (file, text): (&'f str, &'f str),
+    parsed: &PolicySet,
+    problems: &mut Vec<Problem>,
+) {
+    for template in parsed.templates() {
+        let mut cursor = 0;
+        let range = range_of(&template.to_string(), text, &mut cursor);
+        let place = range.map(|range| Place::of(text, range));
+        let unknown = unknown_annotations(template.annotations(), template.effect());
+        problems.extend(unknown.map(|what| problem(file, place, what)));
+        match name(template.annotation("id"), false) {
+            Ok(id) => {
+                let written = Written { file, text, place };
+                let add = |set: &mut PolicySet, id: PolicyId| {
+                    set.add_template(Template::new_id(template, id))
+                };
+                add_named(set, places, id, written, add, problems);
+            }
+            Err(what) => problems.push(problem(file, place, what)),
+        }
+    }
 }
 
 /// Cedar numbers a file's policies `policy0`, `policy1`, … and keeps them in a hash map.
@@ -81,21 +111,19 @@ fn in_order(set: &PolicySet) -> Vec<&Policy> {
 }
 
 /// A parsed policy prints as it was written, so its text can be found again.
-fn range_of(policy: &Policy, text: &str, cursor: &mut usize) -> Option<Range<usize>> {
-    let written = policy.to_string();
-    let found = text.get(*cursor..)?.find(&written)? + *cursor;
+fn range_of(written: &str, text: &str, cursor: &mut usize) -> Option<Range<usize>> {
+    let found = text.get(*cursor..)?.find(written)? + *cursor;
     *cursor = found + written.len();
     Some(found..*cursor)
 }
 
 /// The policy's `@id`. Only the built-in policies' ids have a dot.
-fn name(policy: &Policy, built_in: bool) -> Result<String, String> {
-    let id = policy.annotation("id").unwrap_or_default();
+fn name(id: Option<&str>, built_in: bool) -> Result<String, String> {
+    let id = id.unwrap_or_default();
     if id.is_empty() {
         return Err("policy without @id(\"…\")".to_owned());
     }
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if !built_in && (id.len() > 64 || !id.bytes().all(plain)) {
+    if !built_in && !is_policy_name(id) {
         return Err(format!(
             "@id({id:?}) is not 1 to 64 of a-z, 0-9 and - (ids with a dot are built in)"
         ));
@@ -103,18 +131,25 @@ fn name(policy: &Policy, built_in: bool) -> Result<String, String> {
     Ok(id.to_owned())
 }
 
-fn unknown_annotations(policy: &Policy) -> impl Iterator<Item = String> + '_ {
-    policy
-        .annotations()
-        .filter_map(|(key, _)| match (key, policy.effect()) {
-            ("id" | "message", _) | ("deny", Effect::Forbid) => None,
-            ("page" | "review", Effect::Permit) => None,
-            ("deny", Effect::Permit) => Some("@deny on a permit is never shown".to_owned()),
-            ("page" | "review", Effect::Forbid) => {
-                Some(format!("@{key} on a forbid: a refusal has no duties"))
-            }
-            _ => Some(format!("unknown annotation @{key}: use @deny or @message")),
-        })
+/// Whether a policy, or a row of `links.toml`, may be called so.
+pub(crate) fn is_policy_name(id: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=64).contains(&id.len()) && id.bytes().all(plain)
+}
+
+fn unknown_annotations<'p>(
+    annotations: impl Iterator<Item = (&'p str, &'p str)>,
+    effect: Effect,
+) -> impl Iterator<Item = String> {
+    annotations.filter_map(move |(key, _)| match (key, effect) {
+        ("id" | "message", _) | ("deny", Effect::Forbid) => None,
+        ("page" | "review", Effect::Permit) => None,
+        ("deny", Effect::Permit) => Some("@deny on a permit is never shown".to_owned()),
+        ("page" | "review", Effect::Forbid) => {
+            Some(format!("@{key} on a forbid: a refusal has no duties"))
+        }
+        _ => Some(format!("unknown annotation @{key}: use @deny or @message")),
+    })
 }
 
 fn add<'f>(
@@ -123,6 +158,18 @@ fn add<'f>(
     policy: &Policy,
     id: String,
     written: Written<'f>,
+    problems: &mut Vec<Problem>,
+) {
+    let add = |set: &mut PolicySet, id| set.add(policy.new_id(id));
+    add_named(set, places, id, written, add, problems);
+}
+
+fn add_named<'f>(
+    set: &mut PolicySet,
+    places: &mut BTreeMap<String, Written<'f>>,
+    id: String,
+    written: Written<'f>,
+    add: impl FnOnce(&mut PolicySet, PolicyId) -> Result<(), PolicySetError>,
     problems: &mut Vec<Problem>,
 ) {
     if let Some(first) = places.get(&id) {
@@ -135,7 +182,7 @@ fn add<'f>(
         problems.push(problem(written.file, written.place, what));
         return;
     }
-    match set.add(policy.new_id(PolicyId::new(&id))) {
+    match add(set, PolicyId::new(&id)) {
         Ok(()) => {
             places.insert(id, written);
         }
@@ -148,6 +195,7 @@ fn validate(
     schema: &Schema,
     set: &PolicySet,
     places: &BTreeMap<String, Written<'_>>,
+    linked: &Places,
     problems: &mut Vec<Problem>,
 ) {
     let validator = Validator::new(schema.clone());
@@ -169,7 +217,13 @@ fn validate(
                 found.place = found.place.or(written.place);
                 found
             }
-            None => problem("policies", None, diagnostic.to_string()),
+            None => match linked.get(&id) {
+                Some((file, place)) => {
+                    let what = format!("{id}: {diagnostic}");
+                    problem(file, Some(*place), what)
+                }
+                None => problem("policies", None, diagnostic.to_string()),
+            },
         });
     }
 }
@@ -224,14 +278,14 @@ pub fn annotated(
     let (mut set, mut places) = (PolicySet::new(), BTreeMap::new());
     let (mut problems, mut cursor, mut all) = (Vec::new(), 0, Vec::new());
     for policy in in_order(&parsed) {
-        let range = range_of(policy, text, &mut cursor).unwrap_or_default();
+        let range = range_of(&policy.to_string(), text, &mut cursor).unwrap_or_default();
         let place = Place::of(text, range);
         let unknown = policy.annotations().filter(|(key, _)| !known.contains(key));
         problems.extend(
             unknown
                 .map(|(key, _)| problem(file, Some(place), format!("unknown annotation @{key}"))),
         );
-        match name(policy, true) {
+        match name(policy.annotation("id"), true) {
             Ok(id) => {
                 all.push((policy.new_id(PolicyId::new(&id)), place));
                 let place = Some(place);
@@ -241,7 +295,7 @@ pub fn annotated(
             Err(what) => problems.push(problem(file, Some(place), what)),
         }
     }
-    validate(schema, &set, &places, &mut problems);
+    validate(schema, &set, &places, &Places::new(), &mut problems);
     if problems.is_empty() {
         Ok(all)
     } else {

@@ -6,14 +6,16 @@
 use std::collections::{HashMap, HashSet};
 
 use cedar_policy::{
-    ActionConstraint, Entities, EntityUid, Policy, PolicySet, PrincipalConstraint,
-    ResourceConstraint, Schema,
+    ActionConstraint, Entities, EntityUid, Policy, PolicyId, PolicySet, PolicySetError,
+    PrincipalConstraint, ResourceConstraint, Schema, Template,
 };
 
 /// Policies by action, and within one by the entity that their scope names.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Slices {
     actions: HashMap<EntityUid, Slice>,
+    /// What linked policies are links of.
+    templates: HashMap<PolicyId, Template>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -27,7 +29,11 @@ struct Slice {
 impl Slices {
     pub(crate) fn new(schema: &Schema, policies: &PolicySet) -> Result<Self, String> {
         let known = schema.action_entities().map_err(|e| e.to_string())?;
-        let mut slices = Self::default();
+        let templates = policies.templates().map(|t| (t.id().clone(), t.clone()));
+        let mut slices = Self {
+            templates: templates.collect(),
+            ..Self::default()
+        };
         for action in schema.actions() {
             let above: HashSet<&EntityUid> =
                 known.ancestors(action).into_iter().flatten().collect();
@@ -67,9 +73,21 @@ impl Slices {
         let mut set = PolicySet::new();
         for policy in slice.always.iter().chain(keyed.flatten()) {
             // Ids are unique in the set that these come from, and each key is looked up once.
-            let _ = set.add(policy.clone());
+            let _ = self.put(&mut set, policy);
         }
         set
+    }
+
+    fn put(&self, set: &mut PolicySet, policy: &Policy) -> Result<(), PolicySetError> {
+        let (Some(id), Some(values)) = (policy.template_id(), policy.template_links()) else {
+            return set.add(policy.clone());
+        };
+        if set.template(id).is_none()
+            && let Some(template) = self.templates.get(id)
+        {
+            set.add_template(template.clone())?;
+        }
+        set.link(id.clone(), policy.id().clone(), values)
     }
 }
 

@@ -44,7 +44,7 @@ impl Bundle {
             .ok()?;
         let allowed = |seconds: u32| {
             let duration = GrantDuration::from_seconds(i64::from(seconds)).ok()?;
-            let context = request_context(requester, duration, None, now);
+            let context = request_context((requester, entitlement), duration, None, now);
             self.opens(&prepared, context).then_some(duration)
         };
         let mut refused = GrantDuration::MAX_SECONDS + 1;

@@ -80,6 +80,7 @@ pub fn entitlement(e: &Entitlement, allowed: Option<GrantDuration>) -> v1::Entit
         owners: e.owners.clone(),
         allowed_duration: allowed.map(|d| duration(d.as_std())),
         region: e.region.clone(),
+        parameters: Vec::new(),
     }
 }
 
@@ -89,6 +90,7 @@ pub fn phase(p: Phase) -> v1::access_request::State {
     match p {
         Phase::Checking => W::Checking,
         Phase::AwaitingApproval => W::AwaitingApproval,
+        Phase::Scheduled => W::Scheduled,
         Phase::Provisioning => W::Provisioning,
         Phase::Active => W::Active,
         Phase::Ending => W::Ending,
@@ -259,6 +261,9 @@ pub fn access_request(s: &RequestSnapshot) -> v1::AccessRequest {
         break_glass: s.spec.break_glass,
         asked: s.asked.iter().map(asked).collect(),
         review: s.review.as_ref().map(review),
+        parameters: s.spec.parameters.clone().into_iter().collect(),
+        start_time: s.spec.start.map(timestamp),
+        uri: String::new(),
     }
 }
 

@@ -7,6 +7,7 @@ mod approval;
 mod archive;
 mod audit;
 pub(crate) mod auth;
+mod catalogue;
 mod errors;
 mod export;
 mod lists;
@@ -25,6 +26,7 @@ use hallpass_proto::v1::admin_service_server::AdminServiceServer;
 use hallpass_proto::v1::approval_service_server::ApprovalServiceServer;
 use hallpass_proto::v1::audit_service_server::AuditServiceServer;
 use hallpass_proto::v1::metadata_service_server::MetadataServiceServer;
+use hallpass_proto::{convert, v1};
 use hallpass_types::{AccessRequestId, PolicyAnswer, Principal, RequestSnapshot};
 use hallpass_workflows::wire::Look;
 use jiff::Timestamp;
@@ -35,6 +37,7 @@ use tonic::Status;
 
 use crate::archive::Archiver;
 use crate::bundle::Bundles;
+use crate::config::LinkTemplate;
 use crate::requests::Requests;
 use crate::worker::Trust;
 use auth::{AuthLayer, Door};
@@ -51,6 +54,7 @@ pub(crate) struct Api {
     /// The signer's and earlier ones: whose signatures count.
     pub(crate) public_keys: Vec<PublicKey>,
     pub(crate) deployment: String,
+    pub(crate) links: Option<LinkTemplate>,
     pub(crate) trust: Trust,
     pub(crate) archiver: Option<Arc<Archiver>>,
 }
@@ -92,6 +96,19 @@ impl Api {
             break_glass: snapshot.spec.break_glass,
         };
         Some(ask(&self.bundles.current(), &facts, Timestamp::now()))
+    }
+
+    /// A request as callers see it.
+    fn shown(&self, snapshot: &RequestSnapshot) -> v1::AccessRequest {
+        v1::AccessRequest {
+            uri: self.link(&snapshot.spec.id),
+            ..convert::access_request(snapshot)
+        }
+    }
+
+    fn link(&self, id: &AccessRequestId) -> String {
+        let link = self.links.as_ref().map(|template| template.of(id));
+        link.unwrap_or_default()
     }
 
     fn may_view_all(&self, caller: &Principal) -> PolicyAnswer {

@@ -3,6 +3,7 @@
 mod connections;
 mod cross;
 mod explain;
+mod links;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use crate::directory::DirectoryConfig;
 use crate::notify::NotifyConfig;
 
 pub(crate) use connections::{CodecEndpoint, Listen, ListenTls, Observe, Temporal, TemporalTls};
+pub(crate) use links::LinkTemplate;
 
 /// The commented default, as `hallpassd print-config` writes it.
 pub(crate) const DEFAULT: &str = include_str!("../hallpassd.default.toml");
@@ -60,6 +62,8 @@ fn wrong(key: &str, problem: String, cure: &str) -> Result<(), ConfigError> {
 pub(crate) struct Config {
     /// Names this deployment; signed into every order, so that none travels to another.
     pub(crate) deployment: String,
+    /// Where people look at a request in a browser.
+    pub(crate) link_template: Option<LinkTemplate>,
     pub(crate) listen: Listen,
     pub(crate) observe: Option<Observe>,
     pub(crate) codec_endpoint: Option<CodecEndpoint>,

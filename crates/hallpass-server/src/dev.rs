@@ -194,6 +194,7 @@ impl World {
         }
         let config = Config {
             deployment: "dev".to_owned(),
+            link_template: None,
             listen: Listen {
                 address: args.listen,
                 reflection: true,

@@ -165,6 +165,7 @@ pub(crate) async fn run(
         public_keys,
         signer,
         deployment: config.deployment,
+        links: config.link_template,
         trust,
     };
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;

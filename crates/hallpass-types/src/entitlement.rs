@@ -103,4 +103,7 @@ pub struct Entitlement {
     /// Session tags, and role tags in create mode.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+    /// The values that its documents were filled with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
 }

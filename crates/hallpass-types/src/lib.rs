@@ -9,6 +9,7 @@ pub mod entitlement;
 pub mod grant;
 pub mod id;
 pub mod machine;
+pub mod phase;
 pub mod principal;
 pub mod request;
 pub mod routing;
@@ -26,7 +27,7 @@ pub use grant::{
 pub use id::{AccessRequestId, EntitlementId, ParseIdError, RequestId, Sha256Digest};
 pub use machine::{DeniedBy, EndCause, Event, IllegalTransition, Leftover, Phase, State};
 pub use principal::{AuthFacts, Principal, PrincipalId, PrincipalKind};
-pub use request::AccessRequestSpec;
+pub use request::{AccessRequestSpec, LONGEST_LEAD};
 pub use routing::{Asked, ClosedReview, Exception, Review, Stage, Stages};
 pub use snapshot::{ApprovalsNeeded, Receipt, RecordedDecision, Refusal, RequestSnapshot};
 pub use text::{Reason, Ticket};

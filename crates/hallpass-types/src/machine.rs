@@ -5,10 +5,16 @@
 //! Checking          --PolicyDenied-->         Denied
 //! Checking          --WithdrawOrdered-->      Withdrawn
 //! AwaitingApproval  --ApprovalsComplete-->    Provisioning
+//! AwaitingApproval  --Scheduled-->            Scheduled
 //! AwaitingApproval  --PolicyDenied-->         Denied
 //! AwaitingApproval  --DeniedByPerson-->       Denied
 //! AwaitingApproval  --WindowElapsed-->        Lapsed
 //! AwaitingApproval  --WithdrawOrdered-->      Withdrawn
+//! Scheduled         --ApprovalsComplete-->    Provisioning
+//! Scheduled         --PolicyDenied-->         Denied
+//! Scheduled         --DeniedByPerson-->       Denied
+//! Scheduled         --WindowElapsed-->        Lapsed
+//! Scheduled         --WithdrawOrdered-->      Withdrawn
 //! Provisioning      --Provisioned-->          Active
 //! Provisioning      --ProvisioningFailed-->   Ending {Failed}
 //! Provisioning      --EndOrdered-->           Ending
@@ -22,12 +28,11 @@
 //!
 //! A review that is owed is no state: it stays open beside Ended or Failed, where nothing works.
 
-use std::fmt;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::EndInstant;
+pub use crate::phase::Phase;
 
 /// Why access ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -74,6 +79,11 @@ pub enum State {
     AwaitingApproval {
         /// When nobody having answered ends it.
         lapses_at: Timestamp,
+    },
+    /// Approved; waits for its start, when the gate is asked again.
+    Scheduled {
+        /// The start.
+        start: Timestamp,
     },
     /// Something is being made in AWS; its end is fixed.
     Provisioning {
@@ -146,9 +156,14 @@ pub enum Event {
         /// The end.
         end: EndInstant,
     },
+    /// The activate gate is open, but the start is still to come.
+    Scheduled {
+        /// The start.
+        start: Timestamp,
+    },
     /// A permitted approver said no.
     DeniedByPerson,
-    /// The approval window closed.
+    /// The approval window closed, or the end of what was scheduled came before it could open.
     WindowElapsed,
     /// The requester takes the question back.
     WithdrawOrdered,
@@ -207,15 +222,23 @@ impl State {
         let name = event.name();
         Ok(match (self, event) {
             (S::Checking, E::PolicyAllowed { lapses_at }) => S::AwaitingApproval { lapses_at },
-            (S::Checking | S::AwaitingApproval { .. }, E::PolicyDenied) => S::Denied {
-                by: DeniedBy::Policy,
-            },
-            (S::Checking | S::AwaitingApproval { .. }, E::WithdrawOrdered) => S::Withdrawn,
-            (S::AwaitingApproval { .. }, E::DeniedByPerson) => S::Denied {
+            (S::Checking | S::AwaitingApproval { .. } | S::Scheduled { .. }, E::PolicyDenied) => {
+                S::Denied {
+                    by: DeniedBy::Policy,
+                }
+            }
+            (
+                S::Checking | S::AwaitingApproval { .. } | S::Scheduled { .. },
+                E::WithdrawOrdered,
+            ) => S::Withdrawn,
+            (S::AwaitingApproval { .. } | S::Scheduled { .. }, E::DeniedByPerson) => S::Denied {
                 by: DeniedBy::Person,
             },
-            (S::AwaitingApproval { .. }, E::WindowElapsed) => S::Lapsed,
-            (S::AwaitingApproval { .. }, E::ApprovalsComplete { end }) => S::Provisioning { end },
+            (S::AwaitingApproval { .. } | S::Scheduled { .. }, E::WindowElapsed) => S::Lapsed,
+            (S::AwaitingApproval { .. }, E::Scheduled { start }) => S::Scheduled { start },
+            (S::AwaitingApproval { .. } | S::Scheduled { .. }, E::ApprovalsComplete { end }) => {
+                S::Provisioning { end }
+            }
             (S::Provisioning { end }, E::Provisioned) => S::Active { end: *end },
             (S::Provisioning { end }, E::ProvisioningFailed { at }) => S::Ending {
                 end: *end,
@@ -266,6 +289,7 @@ impl State {
         match self {
             Self::Checking => Phase::Checking,
             Self::AwaitingApproval { .. } => Phase::AwaitingApproval,
+            Self::Scheduled { .. } => Phase::Scheduled,
             Self::Provisioning { .. } => Phase::Provisioning,
             Self::Active { .. } => Phase::Active,
             Self::Ending { .. } => Phase::Ending,
@@ -312,6 +336,7 @@ impl Event {
             Self::PolicyAllowed { .. } => "policy-allowed",
             Self::PolicyDenied => "policy-denied",
             Self::ApprovalsComplete { .. } => "approvals-complete",
+            Self::Scheduled { .. } => "scheduled",
             Self::DeniedByPerson => "denied-by-person",
             Self::WindowElapsed => "window-elapsed",
             Self::WithdrawOrdered => "withdraw",
@@ -322,72 +347,6 @@ impl Event {
             Self::EndProved { .. } => "end-proved",
             Self::NotTakenBack { .. } => "not-taken-back",
         }
-    }
-}
-
-/// A state without its data: what lists filter by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "each is the state of the same name")]
-pub enum Phase {
-    Checking,
-    AwaitingApproval,
-    Provisioning,
-    Active,
-    Ending,
-    Stuck,
-    Ended,
-    Denied,
-    Lapsed,
-    Withdrawn,
-    Failed,
-}
-
-impl Phase {
-    /// Every phase.
-    pub const ALL: [Phase; 11] = [
-        Phase::Checking,
-        Phase::AwaitingApproval,
-        Phase::Provisioning,
-        Phase::Active,
-        Phase::Ending,
-        Phase::Stuck,
-        Phase::Ended,
-        Phase::Denied,
-        Phase::Lapsed,
-        Phase::Withdrawn,
-        Phase::Failed,
-    ];
-
-    /// The word in search attributes and filters, for instance `AwaitingApproval`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Checking => "Checking",
-            Self::AwaitingApproval => "AwaitingApproval",
-            Self::Provisioning => "Provisioning",
-            Self::Active => "Active",
-            Self::Ending => "Ending",
-            Self::Stuck => "Stuck",
-            Self::Ended => "Ended",
-            Self::Denied => "Denied",
-            Self::Lapsed => "Lapsed",
-            Self::Withdrawn => "Withdrawn",
-            Self::Failed => "Failed",
-        }
-    }
-
-    /// Whether nothing can follow.
-    pub fn is_final(self) -> bool {
-        matches!(
-            self,
-            Self::Ended | Self::Denied | Self::Lapsed | Self::Withdrawn | Self::Failed
-        )
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -406,6 +365,7 @@ mod tests {
         vec![
             State::Checking,
             State::AwaitingApproval { lapses_at: at(10) },
+            State::Scheduled { start: at(20) },
             State::Provisioning { end },
             State::Active { end },
             State::Ending { end, cause, since },
@@ -450,6 +410,7 @@ mod tests {
             Event::ApprovalsComplete {
                 end: at(100).into(),
             },
+            Event::Scheduled { start: at(20) },
             Event::DeniedByPerson,
             Event::WindowElapsed,
             Event::WithdrawOrdered,
@@ -501,6 +462,12 @@ mod tests {
             "AwaitingApproval --denied-by-person--> Denied",
             "AwaitingApproval --window-elapsed--> Lapsed",
             "AwaitingApproval --withdraw--> Withdrawn",
+            "AwaitingApproval --scheduled--> Scheduled",
+            "Scheduled --approvals-complete--> Provisioning",
+            "Scheduled --policy-denied--> Denied",
+            "Scheduled --denied-by-person--> Denied",
+            "Scheduled --window-elapsed--> Lapsed",
+            "Scheduled --withdraw--> Withdrawn",
             "Provisioning --provisioned--> Active",
             "Provisioning --provisioning-failed--> Ending",
             "Provisioning --end--> Ending",
@@ -547,7 +514,7 @@ mod tests {
         /// Whatever happens in whatever order: nothing is active without an allowed request gate and
         /// complete approvals, and nothing says Ended or Failed without a proof.
         #[test]
-        fn promises_hold_on_every_walk(walk in proptest::collection::vec(0usize..15, 0..40)) {
+        fn promises_hold_on_every_walk(walk in proptest::collection::vec(0usize..16, 0..40)) {
             let all = events();
             let mut state = State::Checking;
             let mut seen: Vec<&'static str> = vec![];

@@ -108,4 +108,7 @@ pub struct RequestSnapshot {
     /// The review that is owed, or was.
     #[serde(default)]
     pub review: Option<Review>,
+    /// The instant from which the duration counts.
+    #[serde(default)]
+    pub activated_at: Option<Timestamp>,
 }

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hallpass_proto::convert;
 use hallpass_proto::v1::access_request::State;
 use hallpass_proto::v1::{AccessRequest, Verdict};
-use harness::{Clients, Private, Webhook, issue, until_within, uuid, workflow_of};
+use harness::{Clients, Private, Webhook, issue, request_of, until_within, uuid, workflow_of};
+use jiff::{SignedDuration, Timestamp};
 use prost::Message as _;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 
@@ -17,6 +19,11 @@ const OVER: Duration = Duration::from_secs(90);
 
 /// The writer of the role that `sandbox-reports` shares.
 const ROLE_CUTS: &str = "role-cuts/444455556666/ReportsReader";
+
+fn start_in(seconds: i64) -> impl FnOnce(&mut AccessRequest) {
+    let start = Timestamp::now() + SignedDuration::from_secs(seconds);
+    move |request| request.start_time = Some(convert::timestamp(start))
+}
 
 struct People {
     alice: Clients,
@@ -36,6 +43,17 @@ impl People {
         }
         issue(&self.alice, &request.name).await.unwrap();
         request
+    }
+
+    /// A request of 8 s with a value for a folder or something else that is chosen.
+    async fn ask_with(
+        &self,
+        entitlement: &str,
+        choose: impl FnOnce(&mut AccessRequest),
+    ) -> AccessRequest {
+        let mut body = request_of(entitlement, 8);
+        choose(&mut body);
+        self.alice.create(body, &uuid()).await.unwrap()
     }
 
     /// One request of each kind, under way.
@@ -61,6 +79,24 @@ impl People {
         let request = self.alice.ask("prod-reports", 60).await.unwrap();
         self.alice.withdraw(&request.name).await.unwrap();
         keep("withdrawn", request);
+        let folder = |r: &mut AccessRequest| {
+            let (name, value) = ("folder", "reports");
+            r.parameters.insert(name.to_owned(), value.to_owned());
+        };
+        let request = self.ask_with("own-folder", folder).await;
+        issue(&self.alice, &request.name).await.unwrap();
+        keep("filled", request);
+        let request = self.ask_with("prod-reports", start_in(3_600)).await;
+        self.bob
+            .decide(&request.name, Verdict::Approve)
+            .await
+            .unwrap();
+        self.bob.revoke(&request.name).await.unwrap();
+        keep("scheduled-revoked", request);
+        let request = self.ask_with("sandbox-scratch", start_in(4)).await;
+        self.alice.watch_until(&request.name, State::Active).await;
+        issue(&self.alice, &request.name).await.unwrap();
+        keep("scheduled", request);
         // Policy opens nothing of this risk to an agent.
         keep(
             "denied-policy",
@@ -107,6 +143,7 @@ async fn histories_are_recorded_when_asked_for() {
         );
         assert!(text.contains(long));
         std::fs::write(&path, text.replace(long, short)).unwrap();
+        crate::choices::add_folders(pack);
     })
     .await;
     let _service = world.serve("all").await;

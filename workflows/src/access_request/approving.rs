@@ -1,9 +1,8 @@
 //! From the start to an open activate gate: admission, and people's decisions.
 
 use futures::FutureExt as _;
-use hallpass_types::machine::Event;
-use hallpass_types::{EndInstant, Exception, GrantDuration};
-use jiff::Timestamp;
+use hallpass_types::machine::{Event, State};
+use hallpass_types::{Exception, GrantDuration};
 use temporalio_workflow::{
     CancellableFuture as _, WorkflowCancellationToken, WorkflowContext, WorkflowResult, select,
 };
@@ -14,13 +13,13 @@ use crate::timeouts::deciding;
 use crate::wire::{Admission, AdmitInput, Admitted, Notice, WeighInput};
 
 /// How the activate gate opened.
-struct Opening {
+pub(super) struct Opening {
     duration: GrantDuration,
     exception: Option<Exception>,
 }
 
 /// What the decisions so far amount to.
-enum Weighed {
+pub(super) enum Weighed {
     Open(Opening),
     Denied,
     NeedsMore,
@@ -76,7 +75,7 @@ impl AccessRequest {
             return Ok(None);
         }
         let window = jiff::SignedDuration::from_secs(i64::from(admitted.approval_window_seconds));
-        let lapses_at = now.saturating_add(window).unwrap_or(Timestamp::MAX);
+        let lapses_at = admitted.spec.lapses_at(now, window);
         Self::apply(ctx, Event::PolicyAllowed { lapses_at })?;
         Ok(Some(admitted))
     }
@@ -91,14 +90,13 @@ impl AccessRequest {
                 duration: admitted.spec.duration,
                 exception: admitted.exception.clone(),
             };
-            return Self::open(ctx, admitted, opening);
+            return Self::open(ctx, admitted, opening).await;
         }
         let asking = WorkflowCancellationToken::new();
         let escalation = Self::ask_people(ctx, admitted, asking.clone()).fuse();
-        let window = std::time::Duration::from_secs(u64::from(admitted.approval_window_seconds));
-        let timer = ctx.timer(detached_timer(window, "approval window"));
+        let timer = ctx.timer(detached_timer(window(ctx, admitted), "approval window"));
         futures::pin_mut!(timer, escalation);
-        let opened = loop {
+        let decided = loop {
             Self::publish(ctx);
             let heard = |s: &Self| s.core.has_new_decisions() || s.core.is_withdrawn();
             let heard = ctx.wait_condition_with_options(heard, detached());
@@ -111,45 +109,65 @@ impl AccessRequest {
                 never = escalation => match never {},
             };
             if let Some(event) = lapsed {
-                Self::apply(ctx, event)?;
-                break false;
+                break Err(event);
             }
             if ctx.state(|s| s.core.is_withdrawn()) {
-                Self::apply(ctx, Event::WithdrawOrdered)?;
-                break false;
+                break Err(Event::WithdrawOrdered);
             }
             match Self::weigh_decisions(ctx, admitted.spec.duration).await {
-                Weighed::Open(opening) => break Self::open(ctx, admitted, opening)?,
-                Weighed::Denied => {
-                    Self::apply(ctx, Event::DeniedByPerson)?;
-                    break false;
-                }
+                Weighed::Open(opening) => break Ok(opening),
+                Weighed::Denied => break Err(Event::DeniedByPerson),
                 Weighed::NeedsMore => {}
             }
         };
         // Dropping the futures would leave the timers running on the server.
         timer.cancel();
         asking.cancel();
+        let opened = match decided {
+            Err(event) => Self::apply(ctx, event).map(|()| false)?,
+            Ok(opening) => Self::open(ctx, admitted, opening).await?,
+        };
         Self::publish(ctx);
         Ok(opened)
     }
 
-    fn open(
+    /// The gate is open: access opens now, or at its start.
+    async fn open(
         ctx: &WorkflowContext<Self>,
         admitted: &Admitted,
-        Opening {
+        opening: Opening,
+    ) -> WorkflowResult<bool> {
+        match admitted.spec.start {
+            Some(start) if start > time(ctx) => {
+                let opened = Self::wait_for_start(ctx, admitted, start).await?;
+                Self::publish(ctx);
+                Ok(opened)
+            }
+            _ => Self::activate(ctx, admitted, opening),
+        }
+    }
+
+    /// Fixes the end. Whether there is anything left to open.
+    pub(super) fn activate(
+        ctx: &WorkflowContext<Self>,
+        admitted: &Admitted,
+        opening: Opening,
+    ) -> WorkflowResult<bool> {
+        let Opening {
             duration,
             exception,
-        }: Opening,
-    ) -> WorkflowResult<bool> {
+        } = opening;
         let now = time(ctx);
+        let end = admitted.spec.end_if_opened(now, duration);
+        if end.has_come(now) {
+            return Self::apply(ctx, Event::WindowElapsed).map(|()| false);
+        }
         ctx.state_mut(|s| {
             s.core.activate(now);
             if duration < admitted.spec.duration {
                 s.core.shortened(duration);
             }
         });
-        let end = EndInstant::after(now, duration);
         Self::apply(ctx, Event::ApprovalsComplete { end })?;
         if let Some(exception) = exception {
             Self::notify(ctx, admitted, Notice::BreakGlass, exception.page.clone());
@@ -159,7 +177,10 @@ impl AccessRequest {
     }
 
     /// Weighs what has come so far. A refusal to weigh leaves the request waiting, and says why.
-    async fn weigh_decisions(ctx: &WorkflowContext<Self>, asked: GrantDuration) -> Weighed {
+    pub(super) async fn weigh_decisions(
+        ctx: &WorkflowContext<Self>,
+        asked: GrantDuration,
+    ) -> Weighed {
         let Some(evidence) = ctx.state(|s| s.core.evidence()) else {
             return Weighed::NeedsMore;
         };
@@ -193,5 +214,17 @@ impl AccessRequest {
                 Weighed::NeedsMore
             }
         })
+    }
+}
+
+/// How long people may still take.
+fn window(ctx: &WorkflowContext<AccessRequest>, admitted: &Admitted) -> std::time::Duration {
+    let usual = std::time::Duration::from_secs(u64::from(admitted.approval_window_seconds));
+    match (admitted.spec.start, ctx.state(|s| s.core.state().clone())) {
+        (Some(_), State::AwaitingApproval { lapses_at }) => {
+            let left = lapses_at.duration_since(time(ctx));
+            left.try_into().unwrap_or_default()
+        }
+        _ => usual,
     }
 }

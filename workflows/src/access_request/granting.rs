@@ -2,14 +2,14 @@
 
 use hallpass_evidence::{Envelope, Order, Statement};
 use hallpass_types::machine::{EndCause, Event, Phase, State};
-use hallpass_types::{EndInstant, GrantDuration, PolicyAnswer};
-use jiff::Timestamp;
+use hallpass_types::{EndInstant, PolicyAnswer};
 use temporalio_workflow::{
     CancellableFuture as _, WorkflowCancellationToken, WorkflowContext, WorkflowResult, select,
 };
 
 use super::{AccessRequest, detached, detached_timer, explain, time};
 use crate::activities::Ports;
+use crate::core::lengthened;
 use crate::timeouts::{deciding, giving, making};
 use crate::wire::{Admitted, MoveFenceInput, ProvisionInput, WeighInput};
 
@@ -170,19 +170,4 @@ impl AccessRequest {
         .map_err(|e| ("state", e.to_string()))?;
         Ok(later)
     }
-}
-
-/// The later end, and how long the grant is then in all.
-fn lengthened(
-    start: Timestamp,
-    end: EndInstant,
-    by_seconds: u32,
-) -> Result<(EndInstant, GrantDuration), (&'static str, String)> {
-    let by = jiff::SignedDuration::from_secs(i64::from(by_seconds));
-    let later = end.timestamp().saturating_add(by).unwrap_or(Timestamp::MAX);
-    // Rounded up: the end was cut to the second when it was fixed.
-    let total = (later.duration_since(start).as_millis() + 999).div_euclid(1000);
-    let total = GrantDuration::from_seconds(i64::try_from(total).unwrap_or(i64::MAX))
-        .map_err(|e| ("too_long", format!("the whole grant {e}")))?;
-    Ok((EndInstant::from(later), total))
 }

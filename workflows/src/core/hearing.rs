@@ -139,16 +139,20 @@ impl RequestCore {
                 "nobody decides their own request, nor one an agent made for them".to_owned(),
             )),
             Order::Decide { .. } => in_phase(
-                phase == Phase::AwaitingApproval && !self.is_withdrawn(),
+                matches!(phase, Phase::AwaitingApproval | Phase::Scheduled) && !self.is_withdrawn(),
                 "waiting",
             ),
             Order::Withdraw { .. } | Order::Return { .. } if !same_person => {
                 Err(("not_yours", "only the requester may do this".to_owned()))
             }
             Order::Withdraw { .. } => in_phase(
-                matches!(phase, Phase::Checking | Phase::AwaitingApproval),
+                matches!(
+                    phase,
+                    Phase::Checking | Phase::AwaitingApproval | Phase::Scheduled
+                ),
                 "waiting",
             ),
+            Order::Revoke { .. } if phase == Phase::Scheduled && self.end_order.is_none() => Ok(()),
             Order::Return { .. } | Order::Revoke { .. } => in_phase(
                 matches!(phase, Phase::Provisioning | Phase::Active) && self.end_order.is_none(),
                 "active",
@@ -273,6 +277,8 @@ pub(super) mod tests {
             reason: Reason::parse("because").unwrap(),
             ticket: None,
             break_glass: false,
+            parameters: Default::default(),
+            start: None,
         }
     }
 
@@ -341,6 +347,7 @@ pub(super) mod tests {
                     path: "/".to_owned(),
                 },
                 tags: Default::default(),
+                parameters: Default::default(),
             },
             request: answer.clone(),
             activate: answer,
@@ -537,6 +544,45 @@ pub(super) mod tests {
         }
         let snapshot = core.snapshot().unwrap();
         assert_eq!((snapshot.refusals.len(), snapshot.refused_count), (20, 50));
+    }
+
+    #[test]
+    fn what_is_scheduled_can_be_denied_revoked_and_withdrawn_but_gives_nothing() {
+        let scheduled = || {
+            let (mut core, spec) = waiting();
+            core.apply(Event::Scheduled { start: now() }, now())
+                .unwrap();
+            (core, spec)
+        };
+        let issue = Order::IssueCredentials {
+            recipient_public_key: String::new(),
+        };
+        let deny = Order::Decide {
+            verdict: Verdict::Deny,
+            reason: None,
+        };
+        let revoke = Order::Revoke {
+            reason: Reason::parse("x").unwrap(),
+        };
+        let (withdraw, give_back) = (
+            Order::Withdraw { reason: None },
+            Order::Return { reason: None },
+        );
+        for (who, door, order, heard) in [
+            ("bob", "decide", deny, "new"),
+            ("bob", "revoke", revoke, "new"),
+            ("alice", "withdraw", withdraw, "new"),
+            ("alice", "return", give_back, "state"),
+            ("alice", "issue", issue, "state"),
+        ] {
+            let (mut core, spec) = scheduled();
+            let order = statement(&spec, person(who, None), 2, order);
+            assert_eq!(
+                code(core.hear(door, signed(&order), now())),
+                heard,
+                "{door}"
+            );
+        }
     }
 
     #[test]

@@ -58,11 +58,19 @@ pub(super) fn requested(payload: Option<serde_json::Value>) -> Step {
                 "asked for {} for {}{glass}: {}",
                 spec.entitlement, spec.duration, spec.reason
             );
-            let step = step(actor.id.to_string(), "request", what)
+            let mut step = step(actor.id.to_string(), "request", what)
                 .with("entitlement", &spec.entitlement)
                 .with("duration", spec.duration)
                 .with("reason", &spec.reason)
                 .with("request_id", &spec.request_id);
+            if !spec.parameters.is_empty() {
+                let values = spec.parameters.iter();
+                let values: Vec<_> = values.map(|(n, v)| format!("{n}={v}")).collect();
+                step = step.with("parameters", values.join(", "));
+            }
+            if let Some(start) = spec.start {
+                step = step.with("start", start);
+            }
             match &spec.ticket {
                 Some(ticket) => step.with("ticket", ticket),
                 None => step,

@@ -48,6 +48,10 @@ pub(crate) struct ExecArgs {
     /// When it must be asked for: for how long [default: 1h, or what policy allows]
     #[arg(long = "for", value_name = "DURATION", value_parser = durations::parse_grant)]
     pub(crate) duration: Option<GrantDuration>,
+    /// A value for one of the entitlement's parameters; may be given several times. Access with other
+    /// values does not count [default: any active access, or the catalogue's defaults]
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = super::requests::parse_parameter)]
+    pub(crate) parameters: Vec<(String, String)>,
     /// When it must be asked for: do not ask for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,

@@ -29,6 +29,14 @@ pub(crate) struct RequestArgs {
     /// somebody reviews it afterwards
     #[arg(long)]
     pub(crate) break_glass: bool,
+    /// A value for one of its parameters, which `hallpass entitlements` lists; may be given several
+    /// times
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_parameter)]
+    pub(crate) parameters: Vec<(String, String)>,
+    /// When it is to start, at most 7 days ahead: 2026-11-23T09:00:00Z, or in your time zone
+    /// "2026-11-23 09:00" or 09:00 [default: once it is approved]
+    #[arg(long = "at", value_name = "TIME")]
+    pub(crate) start: Option<String>,
     /// Only tell what would happen: granted at once, approvals needed, or denied
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -110,11 +118,23 @@ pub(crate) struct ProofWait {
     pub(crate) timeout: Duration,
 }
 
+/// How far to follow a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Until {
+    /// Granted, or never to be
+    Active,
+    /// Granted, also if its start is to come, or never to be
+    Scheduled,
+    /// Over
+    End,
+}
+
 /// A state by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StateName {
     Checking,
     AwaitingApproval,
+    Scheduled,
     Provisioning,
     Active,
     Ending,
@@ -128,4 +148,12 @@ pub(crate) enum StateName {
 
 fn parse_request_id(text: &str) -> Result<RequestId, String> {
     RequestId::parse(text).map_err(|e| e.to_string())
+}
+
+/// Reads `NAME=VALUE`.
+pub(super) fn parse_parameter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
 }

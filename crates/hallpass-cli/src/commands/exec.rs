@@ -9,6 +9,7 @@ use std::time::Duration;
 use hallpass_types::AccessRequestId;
 use zeroize::Zeroizing;
 
+use super::choices::Choices;
 use super::keeper::Keeper;
 use super::{Context, creds, request, serve, target};
 use crate::cli::{EnvShell, ExecArgs, Output, Target};
@@ -45,7 +46,8 @@ const OTHER_CREDENTIALS: [&str; 14] = [
 /// As [`creds::issue`], and [`CliError::Run`].
 pub(super) async fn run(cx: Context, args: ExecArgs) -> Result<Exit, CliError> {
     let session = cx.session().await?;
-    let id = match target::active(&cx, &session, &args.target).await {
+    let choices = Choices::of(&args.parameters);
+    let id = match target::active_with(&cx, &session, &args.target, &choices).await {
         Ok(id) => id,
         Err(CliError::NothingActive {
             waiting: None,
@@ -109,6 +111,7 @@ async fn ask(
     let wanted = request::Wanted {
         entitlement: wanted.clone(),
         duration: args.duration,
+        choices: Choices::of(&args.parameters),
         reason: request::reason(cx, args.reason.as_deref())?,
         yes: args.yes,
         timeout: args.timeout,

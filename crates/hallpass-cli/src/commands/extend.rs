@@ -41,6 +41,19 @@ pub(super) async fn run(
     Ok(Exit::Ok)
 }
 
+/// What moving the end would lead to.
+///
+/// # Errors
+/// As every order.
+pub(super) async fn preview(
+    session: &Session,
+    id: &AccessRequestId,
+    by: Duration,
+    reason: String,
+) -> Result<v1::AccessRequest, CliError> {
+    call(session, message(id, by, reason, true)).await
+}
+
 /// Moves the end.
 ///
 /// # Errors
@@ -51,20 +64,35 @@ pub(super) async fn order(
     by: Duration,
     reason: String,
 ) -> Result<v1::AccessRequest, CliError> {
-    let message = v1::ExtendAccessRequestRequest {
+    match call(session, message(id, by, reason, false)).await {
+        Ok(request) => Ok(request),
+        Err(error) => Err(too_late(session, id, error).await),
+    }
+}
+
+fn message(
+    id: &AccessRequestId,
+    by: Duration,
+    reason: String,
+    validate_only: bool,
+) -> v1::ExtendAccessRequestRequest {
+    v1::ExtendAccessRequestRequest {
         name: id.name(),
         request_id: new_request_id(),
         extend_by: Some(convert::duration(by)),
         reason,
-    };
-    let answer = session
+        validate_only,
+    }
+}
+
+async fn call(
+    session: &Session,
+    message: v1::ExtendAccessRequestRequest,
+) -> Result<v1::AccessRequest, CliError> {
+    session
         .call(Patience::Write, || {
             let (mut client, message) = (session.access(), message.clone());
             async move { client.extend_access_request(timed(message)).await }
         })
-        .await;
-    match answer {
-        Ok(request) => Ok(request),
-        Err(error) => Err(too_late(session, id, error).await),
-    }
+        .await
 }

@@ -82,6 +82,7 @@ fn wire(name: StateName) -> State {
     match name {
         StateName::Checking => State::Checking,
         StateName::AwaitingApproval => State::AwaitingApproval,
+        StateName::Scheduled => State::Scheduled,
         StateName::Provisioning => State::Provisioning,
         StateName::Active => State::Active,
         StateName::Ending => State::Ending,

@@ -1,26 +1,29 @@
 //! `request`: plan, ask, say the id, wait.
 
+mod asking;
 mod plan;
 
 use std::time::Duration;
 
-use hallpass_proto::{convert, v1};
+use hallpass_proto::v1;
+use hallpass_proto::v1::access_request::State;
 use hallpass_types::{AccessRequestId, EntitlementId, GrantDuration, Reason, Ticket};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::choices::Choices;
 use super::watch::{self, Wait, Waited};
-use super::{Context, entitlements, extend, new_request_id, pick, target};
+use super::{Context, entitlements, extend, pick, target};
 use crate::cli::{Output, RequestArgs, Until};
-use crate::connect::{Session, timed};
+use crate::connect::Session;
 use crate::errors::CliError;
 use crate::exit::Exit;
+use crate::instants;
+use crate::output::clean::clean;
+use crate::output::json;
 use crate::output::progress::Lines;
-use crate::output::{json, words};
-use crate::retry::Patience;
+use asking::{Words, create, message, plans};
 use plan::{Plan, Step};
-
-const USUAL_DURATION: Duration = Duration::from_secs(3_600);
 
 /// One thing that another command needs and that is not there.
 pub(super) struct Wanted {
@@ -28,20 +31,14 @@ pub(super) struct Wanted {
     pub(super) entitlement: EntitlementId,
     /// For how long; the usual when absent.
     pub(super) duration: Option<GrantDuration>,
+    /// Values for its parameters.
+    pub(super) choices: Choices,
     /// Why.
     pub(super) reason: String,
     /// Do not ask for confirmation.
     pub(super) yes: bool,
     /// How long to wait for it.
     pub(super) timeout: Duration,
-}
-
-/// What is said with every request of one command.
-struct Words {
-    reason: String,
-    ticket: String,
-    break_glass: bool,
-    request_id: Option<String>,
 }
 
 /// What was asked for, and how it stands.
@@ -63,7 +60,15 @@ pub(super) async fn run(cx: &Context, args: RequestArgs) -> Result<Exit, CliErro
         let words = "--request-id goes with one entitlement";
         return Err(CliError::Usage(words.to_owned()));
     }
+    if !args.parameters.is_empty() && args.entitlements.len() > 1 {
+        let words = "--param goes with one entitlement";
+        return Err(CliError::Usage(words.to_owned()));
+    }
     let ticket = ticket(args.ticket.as_deref())?;
+    let choices = Choices {
+        start: start(cx, args.start.as_deref())?,
+        ..Choices::of(&args.parameters)
+    };
     let (session, reason, wanted) = if args.entitlements.is_empty() {
         let session = cx.session().await?;
         let list = entitlements::all(&session, false).await?;
@@ -80,6 +85,7 @@ pub(super) async fn run(cx: &Context, args: RequestArgs) -> Result<Exit, CliErro
         ticket,
         break_glass: args.break_glass,
         request_id: args.request_id.as_ref().map(ToString::to_string),
+        choices,
     };
     // An idempotency key says which request is meant, so there is nothing to look for; and what
     // waits for people is what breaking the glass is not.
@@ -125,6 +131,7 @@ pub(super) async fn obtain(
         ticket: String::new(),
         break_glass: false,
         request_id: None,
+        choices: wanted.choices,
     };
     let targets = [wanted.entitlement];
     let (words, plans) = plans(session, &targets, wanted.duration, words, &[]).await?;
@@ -153,59 +160,6 @@ fn nothing_asked(cx: &Context) -> Exit {
 fn agreed(cx: &Context) -> Result<bool, CliError> {
     let answer = cx.terminal.ask("Ask for it? [y/N]")?;
     Ok(matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
-}
-
-/// What asking for each would do.
-async fn plans(
-    session: &Session,
-    wanted: &[EntitlementId],
-    duration: Option<GrantDuration>,
-    mut words: Words,
-    open: &[v1::AccessRequest],
-) -> Result<(Words, Vec<Plan>), CliError> {
-    let list = match duration {
-        Some(_) => Vec::new(),
-        None => entitlements::all(session, true).await?,
-    };
-    // One key from the question to the order, so that the answer is about the same request.
-    if wanted.len() == 1 && words.request_id.is_none() {
-        words.request_id = Some(new_request_id());
-    }
-    let mut plans = Vec::new();
-    for entitlement in wanted {
-        let duration =
-            duration.map_or_else(|| usual_duration(&list, entitlement), GrantDuration::as_std);
-        let plan = match Plan::of_open(open, entitlement, duration, Timestamp::now()) {
-            Some(plan) => plan,
-            None => {
-                let message = message(entitlement, duration, &words, true);
-                let answer = create(session, &message).await?;
-                Plan::of_answer(entitlement, duration, answer)
-            }
-        };
-        plans.push(plan);
-    }
-    Ok((words, plans))
-}
-
-fn message(
-    entitlement: &EntitlementId,
-    duration: Duration,
-    words: &Words,
-    validate_only: bool,
-) -> v1::CreateAccessRequestRequest {
-    v1::CreateAccessRequestRequest {
-        access_request: Some(v1::AccessRequest {
-            entitlement: entitlement.name(),
-            duration: Some(convert::duration(duration)),
-            reason: words.reason.clone(),
-            ticket: words.ticket.clone(),
-            break_glass: words.break_glass,
-            ..Default::default()
-        }),
-        request_id: words.request_id.clone().unwrap_or_else(new_request_id),
-        validate_only,
-    }
 }
 
 /// Says the plans; the exit is that of those which policy would deny.
@@ -293,6 +247,9 @@ fn announce(
             .show(&json::AccessRequest::from(request), || format!("{id}\n"))?,
         Lines::Stderr => cx.terminal.say(id.as_str()),
     }
+    if !request.uri.is_empty() {
+        cx.terminal.say(&clean(&request.uri));
+    }
     let view = cx.terminal.view();
     cx.terminal.say(&plan.done(&view, request));
     Ok(())
@@ -302,11 +259,16 @@ fn announce(
 async fn finish(
     cx: &Context,
     session: &Session,
-    asked: Asked,
+    mut asked: Asked,
     deadline: Option<Instant>,
 ) -> Result<Exit, CliError> {
     let id = id_of(&asked.request)?;
-    let exit = match watch::settled(asked.request.state(), Until::Active) {
+    // Who asked for a start gets the answer of those who decide, not the start.
+    let until = match asked.request.start_time {
+        Some(_) => Until::Scheduled,
+        None => Until::Active,
+    };
+    let exit = match watch::settled(asked.request.state(), until) {
         Some(exit) => exit,
         None => {
             cx.terminal.say(&format!(
@@ -317,13 +279,14 @@ async fn finish(
             };
             let wait = Wait {
                 id: &id,
-                until: Until::Active,
+                until,
                 timeout: Some(deadline.saturating_duration_since(Instant::now())),
                 lines: Lines::Stderr,
             };
-            match watch::follow(cx, session, wait, Some(asked.request)).await? {
+            match watch::follow(cx, session, wait, Some(asked.request.clone())).await? {
                 Waited::Settled(request, exit) => {
                     cx.note(&request);
+                    asked.request = *request;
                     exit
                 }
                 Waited::Not(exit) => {
@@ -337,36 +300,14 @@ async fn finish(
         if matches!(asked.plan.step, Step::Extend { .. }) {
             cx.terminal.say(extend::OLD_SESSIONS);
         }
+        let when = match asked.request.state() {
+            State::Scheduled => "once it has started, use it",
+            _ => "use it",
+        };
         cx.terminal
-            .say(&format!("use it: hallpass exec {id} -- COMMAND"));
+            .say(&format!("{when}: hallpass exec {id} -- COMMAND"));
     }
     Ok(exit)
-}
-
-async fn create(
-    session: &Session,
-    wanted: &v1::CreateAccessRequestRequest,
-) -> Result<v1::AccessRequest, CliError> {
-    session
-        .call(Patience::Write, || {
-            let (mut client, message) = (session.access(), wanted.clone());
-            async move { client.create_access_request(timed(message)).await }
-        })
-        .await
-}
-
-/// An hour, or what policy allows if that is less.
-fn usual_duration(list: &[v1::Entitlement], entitlement: &EntitlementId) -> Duration {
-    let name = entitlement.name();
-    let longest = list.iter().find(|e| e.name == name).and_then(|e| {
-        words::span(e.allowed_duration.as_ref()).or_else(|| words::span(e.max_duration.as_ref()))
-    });
-    longest.map_or(USUAL_DURATION, usual)
-}
-
-fn usual(longest: Duration) -> Duration {
-    let least = Duration::from_secs(GrantDuration::MIN_SECONDS.into());
-    Duration::from_secs(longest.min(USUAL_DURATION).max(least).as_secs())
 }
 
 /// The reason as given, else as typed where somebody can be asked.
@@ -384,24 +325,18 @@ pub(super) fn reason(cx: &Context, given: Option<&str>) -> Result<String, CliErr
         .map_err(|e| CliError::Usage(format!("the reason {e}")))
 }
 
+fn start(cx: &Context, given: Option<&str>) -> Result<Option<Timestamp>, CliError> {
+    let view = cx.terminal.view();
+    given
+        .map(|text| instants::parse(text, view.now, &view.zone))
+        .transpose()
+        .map_err(|why| CliError::Usage(format!("the start {why}")))
+}
+
 fn ticket(given: Option<&str>) -> Result<String, CliError> {
     given.map_or(Ok(String::new()), |text| {
         Ticket::parse(text)
             .map(String::from)
             .map_err(|e| CliError::Usage(format!("the ticket {e}")))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_usual_duration_is_an_hour_or_less() {
-        let s = Duration::from_secs;
-        assert_eq!(
-            [usual(s(43_200)), usual(s(900)), usual(s(0))],
-            [s(3_600), s(900), s(5)]
-        );
-    }
 }

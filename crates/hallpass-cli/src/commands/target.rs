@@ -5,6 +5,7 @@ use hallpass_proto::v1::access_request::State;
 use hallpass_types::{AccessRequestId, EntitlementId};
 use jiff::Timestamp;
 
+use super::choices::Choices;
 use super::{Context, get};
 use crate::cli::Target;
 use crate::connect::{Session, timed};
@@ -15,9 +16,10 @@ use crate::retry::Patience;
 const LARGEST_PAGE: i32 = 200;
 
 /// States in which a request is not over.
-pub(super) const OPEN: [State; 4] = [
+pub(super) const OPEN: [State; 5] = [
     State::Checking,
     State::AwaitingApproval,
+    State::Scheduled,
     State::Provisioning,
     State::Active,
 ];
@@ -37,6 +39,26 @@ pub(super) async fn active(
             Some(id) => still_active(cx, session, entitlement, id).await,
             None => listed(cx, session, entitlement).await,
         },
+    }
+}
+
+/// The request for an entitlement that is active with these values, the one that ends last.
+///
+/// # Errors
+/// As [`active`].
+pub(super) async fn active_with(
+    cx: &Context,
+    session: &Session,
+    target: &Target,
+    choices: &Choices,
+) -> Result<AccessRequestId, CliError> {
+    match target {
+        Target::Entitlement(entitlement) if !choices.parameters.is_empty() => {
+            let mut open = open(session, Some(entitlement)).await?;
+            open.retain(|request| choices.named_by(request));
+            found(&open, entitlement)
+        }
+        target => active(cx, session, target).await,
     }
 }
 
@@ -71,7 +93,14 @@ pub(super) async fn listed(
 ) -> Result<AccessRequestId, CliError> {
     let open = open(session, Some(entitlement)).await?;
     open.iter().for_each(|request| cx.note(request));
-    let active = latest(&open, entitlement);
+    found(&open, entitlement)
+}
+
+fn found(
+    open: &[v1::AccessRequest],
+    entitlement: &EntitlementId,
+) -> Result<AccessRequestId, CliError> {
+    let active = latest(open, entitlement);
     let id = |r: &v1::AccessRequest| AccessRequestId::parse_name(&r.name).ok();
     active.and_then(id).ok_or_else(|| CliError::NothingActive {
         entitlement: entitlement.to_string(),

@@ -78,11 +78,15 @@ pub(super) fn say_resume(cx: &Context, id: &AccessRequestId, exit: Exit) {
 /// What a state means to somebody who waits; `None` to go on.
 pub(super) fn settled(state: State, until: Until) -> Option<Exit> {
     match (state, until) {
-        (State::Active, Until::Active) | (State::Ended, Until::End) => Some(Exit::Ok),
+        (State::Active, Until::Active | Until::Scheduled)
+        | (State::Scheduled, Until::Scheduled)
+        | (State::Ended, Until::End) => Some(Exit::Ok),
         (State::Denied, _) => Some(Exit::Denied),
         (State::Failed, _) => Some(Exit::Error),
         (State::Lapsed | State::Withdrawn, _)
-        | (State::Ending | State::Stuck | State::Ended, Until::Active) => Some(Exit::Over),
+        | (State::Ending | State::Stuck | State::Ended, Until::Active | Until::Scheduled) => {
+            Some(Exit::Over)
+        }
         _ => None,
     }
 }
@@ -239,6 +243,7 @@ mod tests {
         for (state, active, end) in [
             (S::Checking, None, None),
             (S::AwaitingApproval, None, None),
+            (S::Scheduled, None, None),
             (S::Provisioning, None, None),
             (S::Active, Some(Exit::Ok), None),
             (S::Ending, Some(Exit::Over), None),
@@ -251,6 +256,11 @@ mod tests {
         ] {
             assert_eq!(settled(state, Until::Active), active, "{state:?}");
             assert_eq!(settled(state, Until::End), end, "{state:?}");
+            let scheduled = match state {
+                S::Scheduled => Some(Exit::Ok),
+                _ => active,
+            };
+            assert_eq!(settled(state, Until::Scheduled), scheduled, "{state:?}");
         }
     }
 }

@@ -87,7 +87,8 @@ impl Refused {
     pub(super) fn human_message(&self) -> String {
         match self.only_field() {
             Some(Field { field, description }) => {
-                format!("{} {description}", flag_of(field).unwrap_or(field))
+                let option = option_of(field);
+                format!("{} {description}", option.as_deref().unwrap_or(field))
             }
             None => self.to_string(),
         }
@@ -106,7 +107,7 @@ impl Refused {
         let mut lines = Vec::new();
         if self.only_field().is_none() {
             for Field { field, description } in &self.fields {
-                let flag = flag_of(field).map_or(String::new(), |flag| format!(" ({flag})"));
+                let flag = option_of(field).map_or(String::new(), |flag| format!(" ({flag})"));
                 lines.push(format!("{field}{flag}: {description}"));
             }
         }
@@ -244,11 +245,24 @@ fn flag_of(field: &str) -> Option<&'static str> {
         "access_request.duration" => Some("--for"),
         "access_request.reason" | "reason" => Some("-m"),
         "access_request.ticket" => Some("--ticket"),
+        "access_request.start_time" => Some("--at"),
         "access_request.entitlement" => Some("ENTITLEMENT"),
         "extend_by" => Some("--by"),
         "request_id" => Some("--request-id"),
         "name" => Some("ID"),
         _ => None,
+    }
+}
+
+/// As [`flag_of`], with the name where the option takes several.
+fn option_of(field: &str) -> Option<String> {
+    match field.strip_prefix("access_request.parameters") {
+        Some(name) => Some(
+            format!("--param {}", name.trim_start_matches('.'))
+                .trim()
+                .to_owned(),
+        ),
+        None => flag_of(field).map(str::to_owned),
     }
 }
 

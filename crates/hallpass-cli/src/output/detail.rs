@@ -90,6 +90,18 @@ fn facts(sheet: &mut Sheet, view: &View, r: &v1::AccessRequest) {
         sheet.row("for", &format!("{asked}{}", shorter.unwrap_or_default()));
     }
     sheet.row("break-glass", if r.break_glass { "asked for" } else { "" });
+    sheet.row("with", &words::parameters(r));
+    if let Some(at) = words::instant(r.start_time.as_ref()) {
+        let left = durations::rough(view.until(at));
+        let is_open = words::is_final(r.state()) || view.until(at).is_zero();
+        let left = if is_open {
+            String::new()
+        } else {
+            format!(" (in {left})")
+        };
+        sheet.row("starts", &format!("{}{left}", view.exact(at)));
+    }
+    sheet.row("look at it", &clean(&r.uri));
     if let Some(at) = words::instant(r.create_time.as_ref()) {
         sheet.row("asked", &view.exact(at));
     }
@@ -294,12 +306,24 @@ pub(crate) fn changes(
     lines
 }
 
+/// From when to when, for what is to start later: `from 14:00:00 to 15:30:00 (in 1h50m)`.
+pub(crate) fn starts(view: &View, r: &v1::AccessRequest) -> Option<String> {
+    let start = words::instant(r.start_time.as_ref())?;
+    let end = start
+        .checked_add(words::span(r.duration.as_ref())?)
+        .unwrap_or(start);
+    let left = durations::rough(view.until(start));
+    let (start, end) = (view.instant(start), view.instant(end));
+    Some(format!("from {start} to {end} (in {left})"))
+}
+
 /// The state with what matters about it.
 pub(crate) fn state_line(view: &View, r: &v1::AccessRequest) -> String {
     let state = r.state();
     let word = view.paint(words::state(state), words::colour(state));
     let more = match state {
         State::AwaitingApproval => format!("needs {}", words::missing(r.approvals.as_ref())),
+        State::Scheduled => starts(view, r).unwrap_or_default(),
         State::Active | State::Provisioning => {
             words::instant(r.end_time.as_ref()).map_or_else(String::new, |end| {
                 let left = durations::rough(view.until(end));
@@ -350,6 +374,7 @@ mod tests {
           reason        stuck[2J migration of orders
           ticket        INC-42
           for           1h30m
+          with          prefix=orders
           asked         2026-03-01 12:00:00.000 UTC
           lapses        2026-03-01 13:00:00.000 UTC (in 50m)
           approvals     1 of 2 (owner 1 of 1, security 0 of 1, different people 1 of 2)
@@ -369,6 +394,7 @@ mod tests {
           reason        stuck[2J migration of orders
           ticket        INC-42
           for           1h30m
+          with          prefix=orders
           asked         2026-03-01 12:00:00.000 UTC
           end           2026-03-01 13:40:00.000 UTC
           approvals     1 of 2 (owner 1 of 1, security 0 of 1, different people 1 of 2)

@@ -121,6 +121,18 @@ shape!(
         owners: Vec<String> = w.owners.clone(),
         allowed_duration: Option<String> = span(w.allowed_duration.as_ref()),
         region: String = w.region.clone(),
+        parameters: Vec<Parameter> = list(&w.parameters),
+    }
+);
+
+shape!(
+    /// What a request may say.
+    Parameter from Parameter as w {
+        name: String = w.name.clone(),
+        title: String = w.title.clone(),
+        kind: &'static str = w.kind().as_str_name(),
+        choices: Vec<String> = w.choices.clone(),
+        default_value: String = w.default_value.clone(),
     }
 );
 
@@ -177,6 +189,9 @@ shape!(
         closed_by: Option<Principal> = w.closed_by.as_ref().map(Principal::from),
         reason: String = w.reason.clone(),
         close_time: Option<String> = instant(w.close_time.as_ref()),
+        parameters: BTreeMap<String, String> = w.parameters.clone().into_iter().collect(),
+        start_time: Option<String> = instant(w.start_time.as_ref()),
+        uri: String = w.uri.clone(),
     }
 );
 

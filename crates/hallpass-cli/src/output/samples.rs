@@ -53,6 +53,23 @@ pub(crate) fn entitlement() -> v1::Entitlement {
         owners: vec!["data-owners".to_owned()],
         allowed_duration: Some(span(7_200)),
         region: "eu-central-1".to_owned(),
+        parameters: vec![v1::Parameter {
+            name: "prefix".to_owned(),
+            title: "Folder".to_owned(),
+            kind: v1::ParameterKind::Path.into(),
+            choices: Vec::new(),
+            default_value: "none".to_owned(),
+        }],
+    }
+}
+
+/// Approved; starts at 14:00.
+pub(crate) fn scheduled() -> v1::AccessRequest {
+    v1::AccessRequest {
+        state: State::Scheduled.into(),
+        start_time: Some(at(7_200)),
+        lapse_time: None,
+        ..pending()
     }
 }
 
@@ -74,6 +91,7 @@ pub(crate) fn pending() -> v1::AccessRequest {
         duration: Some(span(5_400)),
         reason: "stuck\u{1b}[2J migration\n\u{202e}of orders".to_owned(),
         ticket: "INC-42".to_owned(),
+        parameters: [("prefix".to_owned(), "orders".to_owned())].into(),
         requester: Some(person("Ada")),
         state: State::AwaitingApproval.into(),
         create_time: Some(at(0)),

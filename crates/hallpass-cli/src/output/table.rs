@@ -81,7 +81,31 @@ pub(crate) fn entitlements(view: &View, list: &[v1::Entitlement]) -> String {
         "UP TO",
         "OWNERS",
     ];
-    render(view, &header, &[0, 4, 5], rows)
+    let mut text = render(view, &header, &[0, 4, 5], rows);
+    let parameters: Vec<_> = list.iter().flat_map(parameters).collect();
+    if !parameters.is_empty() {
+        text.push_str("\n--param NAME=VALUE\n");
+        parameters.iter().for_each(|line| text.push_str(line));
+    }
+    text
+}
+
+/// What a request for it may say, a line each.
+fn parameters(e: &v1::Entitlement) -> impl Iterator<Item = String> {
+    let name = words::entitlement(&e.name);
+    e.parameters.iter().map(move |p| {
+        let form = match p.kind() {
+            v1::ParameterKind::Choice => clean(&p.choices.join(" or ")),
+            v1::ParameterKind::Path => "a path".to_owned(),
+            _ => "a name".to_owned(),
+        };
+        let default = match p.default_value.as_str() {
+            "" => "must be given".to_owned(),
+            value => format!("{} if not given", clean(value)),
+        };
+        let (parameter, title) = (clean(&p.name), clean(&p.title));
+        format!("  {name}  {parameter}: {title}; {form}, {default}\n")
+    })
 }
 
 /// Requests; with the requester's name when they are `everybody`'s.
@@ -121,6 +145,7 @@ fn when(view: &View, r: &v1::AccessRequest) -> String {
     };
     let told = match r.state() {
         State::AwaitingApproval => until(r.lapse_time.as_ref()).map(|t| format!("lapses in {t}")),
+        State::Scheduled => until(r.start_time.as_ref()).map(|t| format!("starts in {t}")),
         State::Provisioning | State::Active => {
             until(r.end_time.as_ref()).map(|t| format!("ends in {t}"))
         }
@@ -259,6 +284,10 @@ mod tests {
         ENTITLEMENT    TITLE           ACCOUNT                 ENV   RISK  UP TO  OWNERS
         prod-db-admin  Database admin  prod-data 111122223333  prod  high  2h     data-owners
         prod-db-admin  Database admin  prod-data 111122223333  prod  high  –      data-owners
+
+        --param NAME=VALUE
+          prod-db-admin  prefix: Folder; a path, none if not given
+          prod-db-admin  prefix: Folder; a path, none if not given
         ");
     }
 

@@ -43,6 +43,7 @@ pub(crate) fn state(state: State) -> &'static str {
         State::Unspecified => "unknown",
         State::Checking => "being checked",
         State::AwaitingApproval => "waiting for approval",
+        State::Scheduled => "scheduled",
         State::Provisioning => "being provisioned",
         State::Active => "active",
         State::Ending => "ending",
@@ -59,9 +60,11 @@ pub(crate) fn state(state: State) -> &'static str {
 pub(crate) fn colour(state: State) -> Option<Colour> {
     match state {
         State::Active => Some(Colour::Green),
-        State::Checking | State::AwaitingApproval | State::Provisioning | State::Ending => {
-            Some(Colour::Yellow)
-        }
+        State::Checking
+        | State::AwaitingApproval
+        | State::Scheduled
+        | State::Provisioning
+        | State::Ending => Some(Colour::Yellow),
         State::Stuck | State::Denied | State::Failed => Some(Colour::Red),
         _ => None,
     }
@@ -129,6 +132,14 @@ pub(crate) fn kind(kind: v1::PrincipalKind) -> &'static str {
         v1::PrincipalKind::Workload => "pipeline",
         v1::PrincipalKind::Agent => "agent",
     }
+}
+
+/// Values by name: `prefix=orders, stage=beta`.
+pub(crate) fn parameters(request: &v1::AccessRequest) -> String {
+    let mut all: Vec<_> = request.parameters.iter().collect();
+    all.sort();
+    let all: Vec<_> = all.iter().map(|(n, v)| format!("{n}={v}")).collect();
+    clean(&all.join(", "))
 }
 
 /// A verdict as a past participle.

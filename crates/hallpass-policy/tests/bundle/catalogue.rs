@@ -130,6 +130,14 @@ fn values_that_are_syntax_somewhere_are_refused() {
         let error = bundle.fill(&id(), &values(&[("prefix", bad)])).unwrap_err();
         assert!(matches!(error, FillError::Value { .. }), "{bad:?}: {error}");
     }
+    let files = catalogue(DOCUMENT, &PARAMETERS.replace("default = \"none\"\n", ""));
+    let needed = Bundle::parse(&files).unwrap();
+    assert_eq!(
+        needed.fill(&id(), &BTreeMap::new()).unwrap_err(),
+        FillError::Missing("prefix".to_owned())
+    );
+    let filled = needed.fill(&id(), &values(&[("prefix", "a")])).unwrap();
+    assert_eq!(filled.parameters["prefix"], "a");
     let other = bundle
         .fill(&id(), &values(&[("method", "DELETE")]))
         .unwrap_err();

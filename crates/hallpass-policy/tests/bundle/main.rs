@@ -5,6 +5,8 @@ mod catalogue;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod refusals;

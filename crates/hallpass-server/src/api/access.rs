@@ -1,6 +1,7 @@
 //! `AccessService`: for those who ask.
 
 mod create;
+mod extend;
 mod watch;
 
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use hallpass_proto::v1::access_service_server::AccessService;
 use hallpass_proto::v1::{self, access_request::State as WireState};
 use hallpass_seal::RecipientPublicKey;
 use hallpass_types::{
-    AccessRequestId, EndInstant, EntitlementId, GrantDuration, Phase, Principal, Reason,
-    RequestSnapshot, SealedCredentials,
+    AccessRequestId, EndInstant, EntitlementId, Phase, Principal, RequestSnapshot,
+    SealedCredentials,
 };
 use hallpass_workflows::wire::Reply;
 use jiff::Timestamp;
@@ -23,9 +24,10 @@ use tonic::{Request, Response, Status};
 
 use super::Api;
 use super::auth::caller;
+use super::catalogue;
 use super::errors::{self, BadFields, bad_field};
 use super::lists::{Page, snapshots};
-use super::orders::{Address, key_text, must_be_same, optional_reason};
+use super::orders::{Address, key_text, optional_reason};
 use crate::requests::{Filter, RequestsError};
 
 pub(crate) struct Access(pub(crate) Arc<Api>);
@@ -115,7 +117,7 @@ impl AccessService for Access {
         let mut entitlements: Vec<_> = bundle
             .entitlements()
             .filter(|e| after.as_ref().is_none_or(|after| e.id > *after))
-            .map(|e| convert::entitlement(e, bundle.longest(&caller, e, now)))
+            .map(|e| catalogue::entitlement(&bundle, e, bundle.longest(&caller, e, now)))
             .filter(|e| request.show_all || e.allowed_duration.is_some())
             .take(size as usize + 1)
             .collect();
@@ -150,7 +152,7 @@ impl AccessService for Access {
             .map_err(|e| bad_field("name", &e.to_string()))?;
         let look = self.0.requests.look(&id, None);
         let (_, snapshot) = self.0.visible(&caller, &id, look).await?;
-        Ok(Response::new(convert::access_request(&snapshot)))
+        Ok(Response::new(self.0.shown(&snapshot)))
     }
 
     async fn list_access_requests(
@@ -191,7 +193,7 @@ impl AccessService for Access {
         let page = Page::read(request.page_size, &request.page_token)?;
         let (all, next_page_token) = snapshots(&self.0, &filter, page).await?;
         Ok(Response::new(v1::ListAccessRequestsResponse {
-            access_requests: all.iter().map(convert::access_request).collect(),
+            access_requests: all.iter().map(|s| self.0.shown(s)).collect(),
             next_page_token,
         }))
     }
@@ -229,7 +231,10 @@ impl AccessService for Access {
         let gate = |snapshot: &RequestSnapshot| {
             must_be_own(&caller, snapshot)?;
             let phase = snapshot.state.phase();
-            if matches!(phase, Phase::Checking | Phase::AwaitingApproval) {
+            if matches!(
+                phase,
+                Phase::Checking | Phase::AwaitingApproval | Phase::Scheduled
+            ) {
                 return Ok(());
             }
             let why = format!("the request is {phase}, not waiting");
@@ -322,44 +327,9 @@ impl AccessService for Access {
         request: Request<v1::ExtendAccessRequestRequest>,
     ) -> Result<Response<v1::AccessRequest>, Status> {
         let caller = caller(&request)?.principal;
-        let request = request.into_inner();
-        let mut bad = BadFields::default();
-        let address = Address::read(&mut bad, &request.name, &request.request_id);
-        let reason = bad.take("reason", Reason::parse(&request.reason));
-        let by = request.extend_by.as_ref().and_then(convert::whole_seconds);
-        let by = by.ok_or("must be a whole number of seconds".to_owned());
-        let by = by.and_then(|s| GrantDuration::from_seconds(s).map_err(|e| e.to_string()));
-        let by = bad.take("extend_by", by);
-        let (Some(Address { id, request_id }), Some(reason), Some(by)) = (address, reason, by)
-        else {
-            return Err(bad.into_status());
-        };
-        let name = id.name();
-        let look = self.0.requests.look(&id, None);
-        let (look, snapshot) = self.0.visible(&caller, &id, look).await?;
-        must_be_requester(&caller, &snapshot)?;
-        let order = Order::Extend {
-            by_seconds: by.as_seconds(),
-            reason,
-        };
-        let (statement, envelope) = self
-            .0
-            .sign(&caller, (&look, &snapshot), &request_id, order)?;
-        let reply = match self.0.requests.extend(&id, &request_id, &envelope).await {
-            Err(RequestsError::NotFound) => {
-                let why = format!("the request is {}, not active", snapshot.state.phase());
-                return Err(errors::precondition("STATE", &name, &why));
-            }
-            reply => reply.map_err(|e| errors::from_requests(e, &name))?,
-        };
-        let look = self.0.requests.look(&id, Some(&request_id));
-        let (look, snapshot) = self.0.visible(&caller, &id, look).await?;
-        // The update id decides, not its input: another order under it must not look carried out.
-        must_be_same(&look, &statement)?;
-        if let Reply::Refused(refusal) = reply {
-            return Err(errors::from_refusal(&refusal, &name));
-        }
-        Ok(Response::new(convert::access_request(&snapshot)))
+        extend::extend(&self.0, caller, request.into_inner())
+            .await
+            .map(Response::new)
     }
 }
 

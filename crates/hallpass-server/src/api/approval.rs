@@ -21,6 +21,14 @@ use super::lists::{Page, snapshots};
 use super::orders::{Address, optional_reason};
 use crate::requests::Filter;
 
+/// Whether a decision still changes something: also what is approved can be denied until it opens.
+fn is_undecided(snapshot: &hallpass_types::RequestSnapshot) -> bool {
+    matches!(
+        snapshot.state.phase(),
+        Phase::AwaitingApproval | Phase::Scheduled
+    )
+}
+
 pub(crate) struct Approval(pub(crate) Arc<Api>);
 
 #[tonic::async_trait]
@@ -49,7 +57,7 @@ impl ApprovalService for Approval {
             may.unwrap_or(false) && (waits || must_be_in_review(snapshot, "").is_ok())
         });
         Ok(Response::new(ListPendingApprovalsResponse {
-            access_requests: mine.map(convert::access_request).collect(),
+            access_requests: mine.map(|s| self.0.shown(s)).collect(),
             next_page_token,
         }))
     }
@@ -95,11 +103,11 @@ impl ApprovalService for Approval {
             });
             match answer.flatten() {
                 Some(no) => Err(errors::denied_by_policy(&no)),
-                None if snapshot.state.phase() != Phase::AwaitingApproval => {
+                None if is_undecided(snapshot) => Ok(()),
+                None => {
                     let why = format!("the request is {}, not waiting", snapshot.state.phase());
                     Err(errors::precondition("STATE", &name, &why))
                 }
-                None => Ok(()),
             }
         };
         let order = Order::Decide {
@@ -132,6 +140,7 @@ impl ApprovalService for Approval {
             });
             match answer {
                 Some(answer) if !answer.allows() => Err(errors::denied_by_policy(&answer)),
+                _ if snapshot.state.phase() == Phase::Scheduled => Ok(()),
                 _ => super::access::must_be_active(snapshot, &name),
             }
         };

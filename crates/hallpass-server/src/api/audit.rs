@@ -91,7 +91,7 @@ impl AuditService for Audit {
         };
         let (all, next_page_token) = snapshots(&self.0, &filter, page).await?;
         Ok(Response::new(ListAuditRecordsResponse {
-            access_requests: all.iter().map(convert::access_request).collect(),
+            access_requests: all.iter().map(|s| self.0.shown(s)).collect(),
             next_page_token,
         }))
     }

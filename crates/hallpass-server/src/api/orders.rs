@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use hallpass_evidence::{Envelope, Order, Statement};
-use hallpass_proto::{convert, v1};
+use hallpass_proto::v1;
 use hallpass_types::{
     AccessRequestId, AccessRequestSpec, ApprovalsNeeded, DeniedBy, EndCause, EndInstant,
     Entitlement, Exception, Phase, Principal, Reason, RequestId, RequestSnapshot, Review, State,
@@ -90,7 +90,7 @@ impl Api {
         };
         let (look, snapshot) = self.visible(caller, &id, look).await?;
         let (statement, envelope) = self.sign(caller, (&look, &snapshot), &request_id, order)?;
-        if let Some(answer) = answered(&look, &statement, &name)? {
+        if let Some(answer) = self.answered(&look, &statement, &name)? {
             return Ok(answer);
         }
         gate(&snapshot)?;
@@ -110,7 +110,26 @@ impl Api {
             Err(RequestsError::Unavailable { .. }) => return Err(errors::recorded()),
             look => look.map_err(|e| errors::from_requests(e, &name))?,
         };
-        answered(&look, &statement, &name)?.ok_or_else(errors::recorded)
+        self.answered(&look, &statement, &name)?
+            .ok_or_else(errors::recorded)
+    }
+
+    /// What is known of an order already: the request as it is, or what the order was refused for.
+    fn answered(
+        &self,
+        look: &Look,
+        statement: &Statement,
+        name: &str,
+    ) -> Result<Option<v1::AccessRequest>, Status> {
+        let Some(receipt) = &look.receipt else {
+            return Ok(None);
+        };
+        must_be_same(look, statement)?;
+        match (&receipt.refusal, &look.snapshot) {
+            (Some(refusal), _) => Err(errors::from_refusal(refusal, name)),
+            (None, Some(snapshot)) => Ok(Some(self.shown(snapshot))),
+            (None, None) => Ok(None),
+        }
     }
 
     /// A request as its record shows it: enough to tell who may order what. The worker verifies and
@@ -122,12 +141,9 @@ impl Api {
             .start(&recorded.start, &workflow_id(id), recorded.started_at);
         let snapshot = match started {
             Ok((spec, _)) => {
-                let entitlement = self
-                    .bundles
-                    .current()
-                    .entitlement(&spec.entitlement)
-                    .cloned();
-                Some(Box::new(as_recorded(&recorded, spec, entitlement)))
+                let bundle = self.bundles.current();
+                let entitlement = bundle.fill(&spec.entitlement, &spec.parameters);
+                Some(Box::new(as_recorded(&recorded, spec, entitlement.ok())))
             }
             Err(_) => None,
         };
@@ -157,6 +173,9 @@ fn as_recorded(
     let named = |phase: &Phase| recorded.phase == phase.as_str();
     let state = match Phase::ALL.into_iter().find(named) {
         Some(Phase::AwaitingApproval) => State::AwaitingApproval { lapses_at: at },
+        Some(Phase::Scheduled) => State::Scheduled {
+            start: spec.start.unwrap_or(at),
+        },
         Some(Phase::Provisioning | Phase::Active) => State::Active { end },
         Some(Phase::Ending | Phase::Stuck) => State::Ending { end, cause, since },
         Some(Phase::Ended) => State::Ended {
@@ -199,23 +218,7 @@ fn as_recorded(
         granted: None,
         asked: Vec::new(),
         review,
-    }
-}
-
-/// What is known of an order already: the request as it is, or what the order was refused for.
-fn answered(
-    look: &Look,
-    statement: &Statement,
-    name: &str,
-) -> Result<Option<v1::AccessRequest>, Status> {
-    let Some(receipt) = &look.receipt else {
-        return Ok(None);
-    };
-    must_be_same(look, statement)?;
-    match (&receipt.refusal, &look.snapshot) {
-        (Some(refusal), _) => Err(errors::from_refusal(refusal, name)),
-        (None, Some(snapshot)) => Ok(Some(convert::access_request(snapshot))),
-        (None, None) => Ok(None),
+        activated_at: None,
     }
 }
 

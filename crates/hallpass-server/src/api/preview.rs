@@ -5,6 +5,8 @@ use hallpass_proto::{convert, v1};
 use hallpass_types::{AccessRequestSpec, Entitlement, Phase, Review};
 use jiff::Timestamp;
 
+use super::catalogue;
+
 /// The request as it would stand once policy has answered.
 pub(super) fn preview(
     bundle: &Bundle,
@@ -27,7 +29,13 @@ pub(super) fn preview(
     let (phase, note) = if !request.allows() {
         (Phase::Denied, request.explain())
     } else if activate.allows() {
-        (Phase::Active, String::new())
+        let later = spec.start.is_some_and(|start| start > now);
+        let phase = if later {
+            Phase::Scheduled
+        } else {
+            Phase::Active
+        };
+        (phase, String::new())
     } else if required.is_some() {
         (Phase::AwaitingApproval, String::new())
     } else {
@@ -54,7 +62,7 @@ pub(super) fn preview(
         }),
         policy_answers: [&request, &activate].map(convert::policy_answer).into(),
         note,
-        entitlement_details: Some(convert::entitlement(entitlement, None)),
+        entitlement_details: Some(catalogue::entitlement(bundle, entitlement, None)),
         break_glass: spec.break_glass,
         review: review.map(|exception| {
             convert::review(&Review {
@@ -63,6 +71,8 @@ pub(super) fn preview(
                 closed: None,
             })
         }),
+        parameters: spec.parameters.clone().into_iter().collect(),
+        start_time: spec.start.map(convert::timestamp),
         ..Default::default()
     }
 }

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hallpass_aws::{AssumeOrder, Aws, Order as AwsOrder};
 use hallpass_evidence::{Envelope, Order};
-use hallpass_policy::{Bundle, RequestFacts, Weighed};
+use hallpass_policy::{Bundle, FillError, RequestFacts, Weighed};
 use hallpass_seal::RecipientPublicKey;
 use hallpass_types::{
     AccessRequestSpec, EndInstant, Entitlement, Grant, GrantDuration, SealedCredentials,
@@ -20,7 +20,7 @@ use hallpass_workflows::wire::{
     Admission, AdmitInput, Admitted, Evidence, IssueInput, MoveFenceInput, NotifyInput,
     ProvisionInput, WeighInput, Weighing,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
@@ -31,9 +31,6 @@ use crate::bundle::Bundles;
 use crate::directory::Directory;
 use crate::figures;
 use crate::notify::Notifier;
-
-/// Clocks of workers and of Temporal may differ by so much.
-const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(60);
 
 /// A reset runs a recorded request again, with a later end: it may end access, but gives none.
 const RESET: &str = "the workflow was reset in Temporal: it gives nothing any more, ask again";
@@ -79,11 +76,13 @@ impl Bodies {
             }
         };
         let bundle = self.bundles.current();
-        let Some(entitlement) = bundle.entitlement(&spec.entitlement).cloned() else {
-            return Ok(refused(
-                "unknown_entitlement",
-                "there is no such entitlement".to_owned(),
-            ));
+        let entitlement = match bundle.fill(&spec.entitlement, &spec.parameters) {
+            Ok(entitlement) => entitlement,
+            Err(FillError::UnknownEntitlement(_)) => {
+                let why = "there is no such entitlement".to_owned();
+                return Ok(refused("unknown_entitlement", why));
+            }
+            Err(error) => return Ok(refused("parameters", error.to_string())),
         };
         match standing::requester(&self.directory, &spec.requester).await? {
             Ok(requester) => spec.requester = requester,
@@ -101,17 +100,14 @@ impl Bodies {
         let bundle = self.bundles.current();
         let verified = self.trust.verify(&input.evidence, &bundle).map_err(fatal)?;
         let asked = input.extended_duration;
-        let counted = self
-            .count(&bundle, &input.evidence, verified, asked)
-            .await?;
         let Counted {
             verified,
             weighed,
             granted,
             duration,
-        } = counted;
-        let (spec, entitlement) = (&verified.spec, &input.evidence.entitlement);
-        let facts = verified.facts(entitlement, duration);
+        } = self.count(&bundle, verified, asked).await?;
+        let (spec, entitlement) = (&verified.spec, &verified.entitlement);
+        let facts = verified.facts(duration);
         let activate = bundle.activate(&facts, weighed.tally, input.now);
         let exception = bundle.exception(&facts, weighed.tally, &activate, input.now);
         let mut answers = vec![activate];
@@ -285,7 +281,6 @@ impl Bodies {
     async fn count(
         &self,
         bundle: &Bundle,
-        evidence: &Evidence,
         mut verified: Verified,
         asked: Option<GrantDuration>,
     ) -> Result<Counted, ActivityError> {
@@ -293,14 +288,12 @@ impl Bodies {
         verified.spec.requester = standing::needed_requester(&self.directory, requester).await?;
         let decisions = standing::decisions(&self.directory, bundle, &verified.decisions).await?;
         let said = || decisions.standing.iter().map(SignedDecision::said);
-        let facts = verified.facts(&evidence.entitlement, verified.spec.duration);
-        let mut weighed = bundle.tally(&facts, said());
+        let mut weighed = bundle.tally(&verified.facts(verified.spec.duration), said());
         let granted = weighed.at_most.unwrap_or(verified.spec.duration);
         let extended = GrantDuration::from_seconds(verified.longest(granted).as_secs());
         let duration = asked.or(extended.ok()).unwrap_or(granted);
         if asked.is_some() || duration > granted {
-            let facts = verified.facts(&evidence.entitlement, duration);
-            weighed = bundle.tally_extension(&facts, said());
+            weighed = bundle.tally_extension(&verified.facts(duration), said());
         }
         weighed.not_counted.extend(decisions.gone);
         Ok(Counted {
@@ -323,25 +316,21 @@ impl Bodies {
         }
         let bundle = self.bundles.current();
         let verified = self.trust.verify(evidence, &bundle).map_err(fatal)?;
-        let counted = self.count(&bundle, evidence, verified, None).await?;
         let Counted {
             verified,
             weighed,
             granted,
             duration,
-        } = counted;
-        let facts = verified.facts(&evidence.entitlement, duration);
+        } = self.count(&bundle, verified, None).await?;
+        let facts = verified.facts(duration);
         let now = Timestamp::now();
         let answer = bundle.activate(&facts, weighed.tally, now);
         figures::gate("activate", answer.allows());
         if weighed.denied_by.is_some() || !answer.allows() {
             return Err(fatal(words(&answer.explain())));
         }
-        let left = end.timestamp().duration_since(now);
-        if left > verified.longest(granted) + CLOCK_SKEW {
-            return Err(fatal(words(
-                "the end is later than what was asked for and approved",
-            )));
+        if let Err(why) = verified.may_end(granted, end, now) {
+            return Err(fatal(words(why)));
         }
         Ok(verified)
     }

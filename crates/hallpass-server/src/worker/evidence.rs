@@ -4,10 +4,10 @@
 //! access therefore verifies the request, every decision and every extension again.
 
 use hallpass_evidence::{Envelope, Keyring, Order, Statement};
-use hallpass_policy::{Bundle, RequestFacts, Said};
+use hallpass_policy::{Bundle, FillError, RequestFacts, Said};
 use hallpass_types::{
-    AccessRequestId, AccessRequestSpec, Entitlement, GrantDuration, Principal, Sha256Digest,
-    Verdict,
+    AccessRequestId, AccessRequestSpec, EndInstant, Entitlement, GrantDuration, LONGEST_LEAD,
+    Principal, Sha256Digest, Verdict,
 };
 use hallpass_workflows::names::workflow_id;
 use hallpass_workflows::wire::Evidence;
@@ -15,6 +15,9 @@ use jiff::{SignedDuration, Timestamp};
 
 /// How old a signed request may be when its workflow starts: a recorded one starts nothing later.
 const START_FRESHNESS: SignedDuration = SignedDuration::from_mins(10);
+
+/// Clocks of workers and of Temporal may differ by so much.
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(60);
 
 /// Evidence that does not hold: never tried again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +66,9 @@ impl SignedDecision {
 pub(crate) struct Verified {
     pub(crate) spec: AccessRequestSpec,
     pub(crate) decisions: Vec<SignedDecision>,
+    /// The entitlement as the catalogue in force has it, with the request's values: what the gates
+    /// are asked about.
+    pub(crate) entitlement: Entitlement,
     /// What the extensions allowed since add.
     pub(crate) extended: SignedDuration,
 }
@@ -96,6 +102,10 @@ impl Trust {
                 "stale",
                 "it was signed too long before the workflow started",
             ));
+        }
+        let lead = spec.start.map(|start| start.duration_since(started_at));
+        if lead.is_some_and(|lead| lead > LONGEST_LEAD + CLOCK_SKEW) {
+            return Err(unproven("too_far", "it starts too far ahead"));
         }
         Ok((spec, envelope))
     }
@@ -151,17 +161,22 @@ impl Trust {
         bundle: &Bundle,
     ) -> Result<Verified, Unproven> {
         let spec = self.request(&evidence.start)?;
-        let current = bundle.entitlement(&spec.entitlement).ok_or_else(|| {
+        let changed = || {
             unproven(
-                "entitlement_gone",
-                "the entitlement does not exist any more",
-            )
-        })?;
-        if opens(current) != opens(&evidence.entitlement) {
-            return Err(unproven(
                 "entitlement_changed",
                 "the entitlement has changed since the request was admitted; ask again",
-            ));
+            )
+        };
+        let current = bundle.fill(&spec.entitlement, &spec.parameters);
+        let current = current.map_err(|e| match e {
+            FillError::UnknownEntitlement(_) => unproven(
+                "entitlement_gone",
+                "the entitlement does not exist any more",
+            ),
+            _ => changed(),
+        })?;
+        if opens(&current) != opens(&evidence.entitlement) {
+            return Err(changed());
         }
         let mut decisions = Vec::new();
         for envelope in &evidence.decisions {
@@ -188,6 +203,7 @@ impl Trust {
         }
         Ok(Verified {
             spec,
+            entitlement: current,
             decisions,
             extended,
         })
@@ -196,15 +212,11 @@ impl Trust {
 
 impl Verified {
     /// The request as gates see it, for so long.
-    pub(crate) fn facts<'a>(
-        &'a self,
-        entitlement: &'a Entitlement,
-        duration: GrantDuration,
-    ) -> RequestFacts<'a> {
+    pub(crate) fn facts(&self, duration: GrantDuration) -> RequestFacts<'_> {
         RequestFacts {
             id: &self.spec.id,
             requester: &self.spec.requester,
-            entitlement,
+            entitlement: &self.entitlement,
             duration,
             break_glass: self.spec.break_glass,
         }
@@ -213,6 +225,24 @@ impl Verified {
     /// The whole grant, where it was first given for `granted`.
     pub(crate) fn longest(&self, granted: GrantDuration) -> SignedDuration {
         seconds(granted.as_seconds()) + self.extended
+    }
+
+    /// Whether a grant that was first given for `granted`, and is given now, may end then.
+    pub(crate) fn may_end(
+        &self,
+        granted: GrantDuration,
+        end: EndInstant,
+        now: Timestamp,
+    ) -> Result<(), &'static str> {
+        let longest = self.longest(granted);
+        let left = end.timestamp().duration_since(now);
+        let too_late = "the end is later than what was asked for and approved";
+        match self.spec.start {
+            Some(start) if start.duration_since(now) > CLOCK_SKEW => Err("its start has not come"),
+            Some(start) if end.timestamp().duration_since(start) > longest => Err(too_late),
+            None if left > longest + CLOCK_SKEW => Err(too_late),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -150,10 +150,12 @@ impl Plan {
             Step::Activate => {
                 let owed = self.request.review.as_ref().map(words::owed);
                 let owed = owed.map_or_else(String::new, |owed| format!(" {owed}"));
-                format!("{}{owed}", view.paint("WILL ACTIVATE", Some(Colour::Green)))
+                let words = view.paint("WILL ACTIVATE", Some(Colour::Green));
+                format!("{words}{}{owed}", self.chosen(view))
             }
             Step::Ask { whom } => {
-                format!("{} ({whom})", view.paint("WILL ASK", Some(Colour::Yellow)))
+                let words = view.paint("WILL ASK", Some(Colour::Yellow));
+                format!("{words} ({whom}){}", self.chosen(view))
             }
             Step::Deny { why } => {
                 format!("{}: {why}", view.paint("WILL BE DENIED", Some(Colour::Red)))
@@ -174,6 +176,18 @@ impl Plan {
         }
     }
 
+    /// Its values and its start, where it has any.
+    fn chosen(&self, view: &View) -> String {
+        let values = words::parameters(&self.request);
+        let values = match values.as_str() {
+            "" => String::new(),
+            values => format!(", with {values}"),
+        };
+        let starts = detail::starts(view, &self.request);
+        let starts = starts.map_or_else(String::new, |starts| format!(", {starts}"));
+        format!("{values}{starts}")
+    }
+
     /// What became of it, for people.
     pub(super) fn done(&self, view: &View, now: &v1::AccessRequest) -> String {
         let (word, colour) = match (&self.step, now.state()) {
@@ -182,6 +196,7 @@ impl Plan {
             (Step::Extend { .. }, _) => ("EXTENDED", Colour::Green),
             (Step::Have, _) => ("ACTIVE", Colour::Green),
             (_, State::Active) => ("ACTIVATED", Colour::Green),
+            (_, State::Scheduled) => ("SCHEDULED", Colour::Yellow),
             _ => ("ASKED", Colour::Yellow),
         };
         let entitlement = clean(self.entitlement.as_str());

@@ -1,15 +1,17 @@
 //! Asking: every field is checked, the request is signed and started, and policy's answer awaited.
 
 use hallpass_evidence::{Order, Statement};
+use hallpass_policy::Bundle;
 use hallpass_proto::{convert, v1};
 use hallpass_types::{
-    AccessRequestId, AccessRequestSpec, EntitlementId, GrantDuration, Principal, Reason, RequestId,
-    Ticket,
+    AccessRequestId, AccessRequestSpec, Entitlement, EntitlementId, GrantDuration, LONGEST_LEAD,
+    Principal, Reason, RequestId, Ticket,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tonic::Status;
 
 use super::super::Api;
+use super::super::catalogue;
 use super::super::errors::{self, BadFields};
 use super::super::preview::preview;
 use crate::requests::Started;
@@ -21,19 +23,19 @@ pub(super) async fn create(
     request: v1::CreateAccessRequestRequest,
 ) -> Result<v1::AccessRequest, Status> {
     let bundle = api.bundles.current();
-    let spec = read(&caller, &request)?;
-    let entitlement = bundle
-        .entitlement(&spec.entitlement)
-        .ok_or_else(|| errors::not_found("hallpass.v1/Entitlement", &spec.entitlement.name()))?;
-    if spec.duration > entitlement.max_duration {
-        let why = format!(
-            "must be at most {}, the longest of this entitlement",
-            entitlement.max_duration
-        );
-        return Err(errors::bad_field("access_request.duration", &why));
+    let (spec, entitlement) = asked(&bundle, &caller, &request)?;
+    let now = Timestamp::now();
+    if let Some(why) = spec.start.and_then(|start| no_start(start, now)) {
+        // Asked again under its id, what was asked in time is answered as before.
+        if request.validate_only || api.requests.look(&spec.id, None).await.is_err() {
+            return Err(errors::bad_field("access_request.start_time", why));
+        }
     }
     if request.validate_only {
-        return Ok(preview(&bundle, &spec, entitlement, Timestamp::now()));
+        return Ok(v1::AccessRequest {
+            uri: api.link(&spec.id),
+            ..preview(&bundle, &spec, &entitlement, now)
+        });
     }
     let statement = Statement {
         deployment: api.deployment.clone(),
@@ -74,7 +76,7 @@ pub(super) async fn create(
         return Err(errors::precondition("START", &name, &why));
     }
     if let Some(snapshot) = look.snapshot {
-        return Ok(convert::access_request(&snapshot));
+        return Ok(api.shown(&snapshot));
     }
     let why = match api.requests.held_up_by(&spec.id).await {
         Some(why) => format!("waits: {why}"),
@@ -84,6 +86,40 @@ pub(super) async fn create(
         &format!("the request is recorded, but {why}; ask again with the same request_id"),
         std::time::Duration::from_secs(2),
     ))
+}
+
+/// What is asked, which the catalogue has.
+fn asked(
+    bundle: &Bundle,
+    caller: &Principal,
+    request: &v1::CreateAccessRequestRequest,
+) -> Result<(AccessRequestSpec, Entitlement), Status> {
+    let mut spec = read(caller, request)?;
+    let given = request.access_request.as_ref().map(|r| &r.parameters);
+    let given = given.cloned().unwrap_or_default();
+    let entitlement = catalogue::filled(bundle, &spec.entitlement, &given)?;
+    // Defaults become part of what is asked: who approves sees them, and a later one changes nothing.
+    spec.parameters = entitlement.parameters.clone();
+    if spec.duration > entitlement.max_duration {
+        let why = format!(
+            "must be at most {}, the longest of this entitlement",
+            entitlement.max_duration
+        );
+        return Err(errors::bad_field("access_request.duration", &why));
+    }
+    Ok((spec, entitlement))
+}
+
+/// Why access cannot start then; what is just past starts at once.
+fn no_start(start: Timestamp, now: Timestamp) -> Option<&'static str> {
+    let lead = start.duration_since(now);
+    if lead < -SignedDuration::from_secs(60) {
+        Some("is past; leave it out to start at once")
+    } else if lead > LONGEST_LEAD {
+        Some("is more than 7 days ahead")
+    } else {
+        None
+    }
 }
 
 /// Reads the request, or says everything that is wrong with it at once.
@@ -115,8 +151,15 @@ fn read(
     } else {
         bad.take("access_request.ticket", Ticket::parse(&body.ticket))
     };
-    let (Some(request_id), Some(entitlement), Some(duration), Some(reason)) =
-        (request_id, entitlement, duration, reason)
+    let start = match &body.start_time {
+        None => Some(None),
+        Some(at) => {
+            let start = convert::from_timestamp(at).ok_or("must be an instant");
+            bad.take("access_request.start_time", start.map(Some))
+        }
+    };
+    let (Some(request_id), Some(entitlement), Some(duration), Some(reason), Some(start)) =
+        (request_id, entitlement, duration, reason, start)
     else {
         return Err(bad.into_status());
     };
@@ -130,5 +173,7 @@ fn read(
         reason,
         ticket,
         break_glass: body.break_glass,
+        parameters: Default::default(),
+        start,
     })
 }

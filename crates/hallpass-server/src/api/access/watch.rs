@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::Stream;
 use hallpass_identity::VerifiedToken;
-use hallpass_proto::{convert, v1};
+use hallpass_proto::v1;
 use hallpass_types::AccessRequestId;
 use jiff::Timestamp;
 use tonic::Status;
@@ -93,7 +93,7 @@ impl Watch {
             .api
             .visible(&self.token.principal, &self.id, look)
             .await?;
-        let request = convert::access_request(&snapshot);
+        let request = self.api.shown(&snapshot);
         if request.revision <= self.seen {
             return Ok(None);
         }

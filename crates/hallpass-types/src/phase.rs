@@ -1,0 +1,74 @@
+//! Where a request stands, without the details.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A state without its data: what lists filter by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each is the state of the same name")]
+pub enum Phase {
+    Checking,
+    AwaitingApproval,
+    Scheduled,
+    Provisioning,
+    Active,
+    Ending,
+    Stuck,
+    Ended,
+    Denied,
+    Lapsed,
+    Withdrawn,
+    Failed,
+}
+
+impl Phase {
+    /// Every phase.
+    pub const ALL: [Phase; 12] = [
+        Phase::Checking,
+        Phase::AwaitingApproval,
+        Phase::Scheduled,
+        Phase::Provisioning,
+        Phase::Active,
+        Phase::Ending,
+        Phase::Stuck,
+        Phase::Ended,
+        Phase::Denied,
+        Phase::Lapsed,
+        Phase::Withdrawn,
+        Phase::Failed,
+    ];
+
+    /// The word in search attributes and filters, for instance `AwaitingApproval`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Checking => "Checking",
+            Self::AwaitingApproval => "AwaitingApproval",
+            Self::Scheduled => "Scheduled",
+            Self::Provisioning => "Provisioning",
+            Self::Active => "Active",
+            Self::Ending => "Ending",
+            Self::Stuck => "Stuck",
+            Self::Ended => "Ended",
+            Self::Denied => "Denied",
+            Self::Lapsed => "Lapsed",
+            Self::Withdrawn => "Withdrawn",
+            Self::Failed => "Failed",
+        }
+    }
+
+    /// Whether nothing can follow.
+    pub fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::Ended | Self::Denied | Self::Lapsed | Self::Withdrawn | Self::Failed
+        )
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
