@@ -15,7 +15,6 @@ mod directory;
 mod doors;
 mod figures;
 mod keys;
-mod notify;
 mod observe;
 mod private_file;
 mod requests;

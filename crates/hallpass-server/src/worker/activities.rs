@@ -26,11 +26,11 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use super::evidence::{SignedDecision, Trust, Unproven, Verified};
 use super::failure::{aws_error, fatal, retry, words};
+use super::notify::Notifier;
 use super::standing;
 use crate::bundle::Bundles;
 use crate::directory::Directory;
 use crate::figures;
-use crate::notify::Notifier;
 
 /// Clocks of workers and of Temporal may differ by so much.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(60);
