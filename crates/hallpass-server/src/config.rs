@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::archive::config::{ArchiveConfig, StoreConfig};
 use crate::directory::DirectoryConfig;
-use crate::notify::NotifyConfig;
+use crate::worker::notify::NotifyConfig;
 
 pub(crate) use connections::{CodecEndpoint, Listen, ListenTls, Observe, Temporal, TemporalTls};
 pub(crate) use links::LinkTemplate;

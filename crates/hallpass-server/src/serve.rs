@@ -25,10 +25,10 @@ use crate::bundle::{Bundles, reload_on_change};
 use crate::config::{Config, Signing};
 use crate::directory::Directory;
 use crate::doors::Doors;
-use crate::notify::Notifier;
 use crate::requests::Requests;
+use crate::worker::notify::{self, Notifier};
 use crate::worker::{self, Bodies, CutBodies, EndBodies, Running};
-use crate::{figures, keys, meter, notify, temporal, tls};
+use crate::{figures, keys, meter, temporal, tls};
 
 /// How long calls under way may go on after SIGTERM.
 const CALLS_DRAIN: Duration = Duration::from_secs(10);

@@ -5,6 +5,7 @@ mod ends;
 mod evidence;
 mod failure;
 mod heartbeat;
+pub(crate) mod notify;
 mod standing;
 mod sweep;
 mod together;

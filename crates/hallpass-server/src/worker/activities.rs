@@ -26,11 +26,11 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use super::evidence::{SignedDecision, Trust, Unproven, Verified};
 use super::failure::{aws_error, fatal, retry, words};
+use super::notify::Notifier;
 use super::standing;
 use crate::bundle::Bundles;
 use crate::directory::Directory;
 use crate::figures;
-use crate::notify::Notifier;
 
 /// A reset runs a recorded request again, with a later end: it may end access, but gives none.
 const RESET: &str = "the workflow was reset in Temporal: it gives nothing any more, ask again";
