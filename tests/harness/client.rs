@@ -131,6 +131,7 @@ impl Clients {
             request_id: key.to_owned(),
             verdict: verdict.into(),
             reason: "looked at it".to_owned(),
+            ..Default::default()
         };
         Ok(self
             .approval

@@ -12,6 +12,7 @@ mod aws;
 mod cli;
 mod client;
 mod engine;
+mod hook;
 mod openid;
 mod private;
 mod scim;
@@ -27,6 +28,7 @@ pub use client::{
     Clients, Session, issue, issue_with, reason_of, request_of, seconds, violated_fields,
 };
 pub use engine::{Engine, activities, message, messages, run_of, start_payload, workflow_of};
+pub use hook::{Notice, Webhook};
 pub use openid::{Browser, OpenId, Page};
 pub use private::{Private, SCIM_TOKEN_VARIABLE};
 pub use scim::{SCIM_TOKEN, ScimService};

@@ -116,6 +116,7 @@ async fn mutate(rpc: &str, caller: &Clients, name: &str) -> Result<(), Status> {
         "IssueCredentials" => issue(caller, name).await.map(drop),
         "ExtendAccessRequest" => caller.extend(name, 60).await.map(drop),
         "DecideAccessRequest" => caller.decide(name, Verdict::Approve).await.map(drop),
+        "ReviewAccessRequest" => caller.review_with(name, &uuid()).await.map(drop),
         "RevokeAccessRequest" => caller.revoke(name).await.map(drop),
         "Sweep" => {
             let request = SweepRequest {

@@ -99,6 +99,7 @@ async fn a_decision_repeated_counts_once_and_its_id_takes_no_other() {
         request_id: uuid(),
         verdict: Verdict::Approve.into(),
         reason: "fine".to_owned(),
+        ..Default::default()
     };
     let first = decide(&bob, yes.clone()).await.unwrap();
     assert_eq!(decide(&bob, yes.clone()).await.unwrap(), first);
@@ -140,6 +141,7 @@ async fn a_hundred_approvals_at_once_by_one_person_count_once() {
             request_id: request_id.clone(),
             verdict: Verdict::Approve.into(),
             reason: String::new(),
+            ..Default::default()
         };
         let bob = bob.clone();
         calls.spawn(async move { decide(&bob, yes).await.unwrap() });

@@ -3,6 +3,7 @@
 //! No Temporal in here: the workflow around it feeds instants, payloads and activity results in.
 
 mod hearing;
+mod owing;
 
 use std::collections::BTreeMap;
 
@@ -10,8 +11,8 @@ use hallpass_evidence::{Envelope, Statement};
 use hallpass_types::machine::{EndCause, Event, IllegalTransition, Phase, State};
 use hallpass_types::snapshot::Receipt;
 use hallpass_types::{
-    ApprovalsNeeded, Credential, EndInstant, Grant, Principal, ProofOfEnd, Reason,
-    RecordedDecision, Refusal, RequestId, RequestSnapshot,
+    ApprovalsNeeded, Asked, Credential, EndInstant, Grant, GrantDuration, Principal, ProofOfEnd,
+    Reason, RecordedDecision, Refusal, RequestId, RequestSnapshot, Review,
 };
 use jiff::Timestamp;
 
@@ -63,6 +64,9 @@ pub struct RequestCore {
     note: Option<String>,
     refusals: Vec<Refusal>,
     refused_count: u64,
+    granted: Option<GrantDuration>,
+    asked: Vec<Asked>,
+    review: Option<Review>,
 }
 
 impl RequestCore {
@@ -93,6 +97,9 @@ impl RequestCore {
             note: None,
             refusals: Vec::new(),
             refused_count: 0,
+            granted: None,
+            asked: Vec::new(),
+            review: None,
         }
     }
 
@@ -348,6 +355,9 @@ impl RequestCore {
             end_order: order.map(|o| (o.actor.clone(), o.reason.clone())),
             refusals: self.refusals.clone(),
             refused_count: self.refused_count,
+            granted: self.granted,
+            asked: self.asked.clone(),
+            review: self.review.clone(),
         })
     }
 

@@ -14,7 +14,7 @@ use hallpass_types::{AccessRequestId, EntitlementId, GrantDuration};
 pub(crate) use credentials::{
     ConfigureArgs, ConsoleArgs, CredsFormat, EnvShell, ExecArgs, ProcessArgs,
 };
-pub(crate) use requests::{LsArgs, ProofWait, RequestArgs, StateName};
+pub(crate) use requests::{ApproveArgs, LsArgs, ProofWait, RequestArgs, ReviewArgs, StateName};
 
 use crate::{durations, exit};
 
@@ -25,7 +25,7 @@ Examples:
   hallpass exec ar-… -- aws rds describe-db-instances  use it; nothing is written to disk
   hallpass return ar-…                                 done early; waits for the proof
   hallpass queue                                       what waits for your decision
-  hallpass approve ar-… -m \"seen with Ada\"
+  hallpass approve ar-… --for 30m -m \"seen with Ada\"
   hallpass timeline ar-… --output json | jq .          what happened, from the record
 ";
 
@@ -170,14 +170,7 @@ pub(crate) enum Command {
     /// Requests that wait for your decision
     Queue,
     /// Say yes to requests that wait for you; `hallpass queue` lists them
-    Approve {
-        /// Which requests: `ar-…`, one or several
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<Id>,
-        /// Why, for the record
-        #[arg(short = 'm', long, value_name = "TEXT")]
-        reason: Option<String>,
-    },
+    Approve(ApproveArgs),
     /// Say no to requests that wait for you; one no is enough
     Deny {
         /// Which requests: `ar-…`, one or several
@@ -260,6 +253,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         wait: ProofWait,
     },
+    /// Close the review of access that was opened by break-glass; `hallpass queue` lists them
+    Review(ReviewArgs),
     /// Who did what, when, from the workflow's history
     Timeline {
         /// Which request: `ar-…`

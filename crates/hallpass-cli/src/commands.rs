@@ -89,10 +89,9 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Queue => list::queue(&cx).await,
         Command::Show { id } => show::run(&cx, &id.0).await,
         Command::Watch { id, until, timeout } => watch::run(&cx, id.0, until, timeout).await,
-        Command::Approve { ids, reason } => {
-            decide::run(&cx, &ids, v1::Verdict::Approve, reason.unwrap_or_default()).await
-        }
-        Command::Deny { ids, reason } => decide::run(&cx, &ids, v1::Verdict::Deny, reason).await,
+        Command::Approve(args) => decide::approve(&cx, args).await,
+        Command::Deny { ids, reason } => decide::deny(&cx, &ids, reason).await,
+        Command::Review(args) => decide::review(&cx, args).await,
         Command::Check { target } => check::check(&cx, &target).await,
         Command::Time { target } => check::time(&cx, target.as_ref()),
         Command::Creds { target, format } => creds::run(&cx, &target, format).await,

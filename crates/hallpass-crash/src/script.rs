@@ -100,6 +100,7 @@ impl Stage {
             request_id: uuid(),
             verdict: verdict.into(),
             reason: "looked at it".to_owned(),
+            ..Default::default()
         };
         let decide = || {
             let (mut approval, order) = (clients.approval.clone(), order.clone());

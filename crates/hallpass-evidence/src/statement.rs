@@ -1,7 +1,8 @@
 //! What is signed.
 
 use hallpass_types::{
-    AccessRequestId, AccessRequestSpec, Principal, Reason, RequestId, Sha256Digest, Verdict,
+    AccessRequestId, AccessRequestSpec, GrantDuration, Principal, Reason, RequestId, Sha256Digest,
+    Verdict,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,9 @@ pub enum Order {
         verdict: Verdict,
         /// In the approver's words.
         reason: Option<Reason>,
+        /// For how long at most, where that is less than was asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at_most: Option<GrantDuration>,
     },
     /// The requester takes the question back.
     Withdraw {
@@ -44,6 +48,11 @@ pub enum Order {
         /// Why.
         reason: Reason,
     },
+    /// Somebody has looked at access that an exception opened.
+    Review {
+        /// What they found.
+        reason: Reason,
+    },
     /// The requester wants a session.
     IssueCredentials {
         /// X25519 public key, base 64.
@@ -52,7 +61,8 @@ pub enum Order {
 }
 
 impl Order {
-    /// The door it comes through: `start`, `decide`, `withdraw`, `return`, `revoke`, `extend`, `issue`.
+    /// The door it comes through: `start`, `decide`, `withdraw`, `return`, `revoke`, `extend`, `review`,
+    /// `issue`.
     pub fn door(&self) -> &'static str {
         match self {
             Self::RequestAccess { .. } => "start",
@@ -61,6 +71,7 @@ impl Order {
             Self::Return { .. } => "return",
             Self::Revoke { .. } => "revoke",
             Self::Extend { .. } => "extend",
+            Self::Review { .. } => "review",
             Self::IssueCredentials { .. } => "issue",
         }
     }

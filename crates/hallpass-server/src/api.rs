@@ -89,6 +89,7 @@ impl Api {
             requester: &snapshot.spec.requester,
             entitlement,
             duration: snapshot.spec.duration,
+            break_glass: snapshot.spec.break_glass,
         };
         Some(ask(&self.bundles.current(), &facts, Timestamp::now()))
     }

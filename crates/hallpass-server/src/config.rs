@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use crate::archive::config::{ArchiveConfig, StoreConfig};
 use crate::directory::DirectoryConfig;
+use crate::notify::NotifyConfig;
 
 pub(crate) use connections::{CodecEndpoint, Listen, ListenTls, Observe, Temporal, TemporalTls};
 
@@ -77,6 +78,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     #[serde(default)]
     pub(crate) archive: Option<ArchiveConfig>,
+    #[serde(default)]
+    pub(crate) notify: Option<NotifyConfig>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -197,6 +200,9 @@ impl Config {
         }
         let archive = self.archive.as_ref();
         if let Some((key, problem, cure)) = archive.and_then(|a| a.wrong(&self.deployment)) {
+            return wrong(key, problem, cure);
+        }
+        if let Some((key, problem, cure)) = self.notify.as_ref().and_then(NotifyConfig::wrong) {
             return wrong(key, problem, cure);
         }
         self.check_across()?;

@@ -17,6 +17,7 @@ mod doors;
 mod figures;
 mod keys;
 mod meter;
+mod notify;
 mod observe;
 mod private_file;
 mod requests;

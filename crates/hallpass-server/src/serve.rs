@@ -25,9 +25,10 @@ use crate::bundle::{Bundles, reload_on_change};
 use crate::config::{Config, Signing};
 use crate::directory::Directory;
 use crate::doors::Doors;
+use crate::notify::Notifier;
 use crate::requests::Requests;
 use crate::worker::{self, Bodies, CutBodies, EndBodies, Running};
-use crate::{figures, keys, meter, temporal, tls};
+use crate::{figures, keys, meter, notify, temporal, tls};
 
 /// How long calls under way may go on after SIGTERM.
 const CALLS_DRAIN: Duration = Duration::from_secs(10);
@@ -63,6 +64,9 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
     }
     if let Some(tls) = &config.listen.tls {
         tls::check(tls)?;
+    }
+    if let Some(notify) = &config.notify {
+        notify::key(&notify.key_file)?;
     }
     Verifier::new(config.issuers, reqwest::Client::new(), config.tokens)?;
     println!("configuration {} is valid", path.display());
@@ -142,6 +146,7 @@ pub(crate) async fn run(
         bundles: Arc::clone(&bundles),
         directory: Arc::new(Directory::new(config.directory, &config.aws).await?),
         aws: Aws::new(&config.aws).await?,
+        notifier: notifier(config.notify.as_ref())?,
     }
     .start(role, &client)?;
     if role.has(Role::Ends) {
@@ -239,6 +244,14 @@ fn trust(config: &Config, signer: &SigningKey) -> worker::Trust {
     }
 }
 
+/// Who tells people, where a webhook is configured.
+fn notifier(config: Option<&notify::NotifyConfig>) -> anyhow::Result<Option<Notifier>> {
+    let Some(config) = config else {
+        return Ok(None);
+    };
+    Ok(Some(Notifier::new(config, http_client()?)?))
+}
+
 /// A redirect would carry a token or a key request to another place than the configured one.
 pub(crate) fn http_client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
@@ -252,6 +265,7 @@ struct Workers {
     bundles: Arc<Bundles>,
     directory: Arc<Directory>,
     aws: Aws,
+    notifier: Option<Notifier>,
 }
 
 impl Workers {
@@ -277,6 +291,7 @@ impl Workers {
                 bundles: self.bundles,
                 directory: self.directory,
                 aws: self.aws,
+                notifier: self.notifier,
             };
             running.push(worker::start(&runtime, client.clone(), bodies)?);
         }

@@ -3,7 +3,7 @@
 use hallpass_evidence::{Envelope, Order, Statement};
 use hallpass_types::machine::{EndCause, Phase};
 use hallpass_types::snapshot::Receipt;
-use hallpass_types::{Reason, RecordedDecision, Refusal, RequestId};
+use hallpass_types::{ClosedReview, Reason, RecordedDecision, Refusal, RequestId};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -153,6 +153,7 @@ impl RequestCore {
                 matches!(phase, Phase::Provisioning | Phase::Active) && self.end_order.is_none(),
                 "active",
             ),
+            Order::Review { .. } => self.may_review(statement, same_person),
             Order::Extend { .. } | Order::IssueCredentials { .. }
                 if statement.actor.id != spec.requester.id =>
             {
@@ -172,7 +173,11 @@ impl RequestCore {
             reason: reason.clone(),
         };
         match &statement.order {
-            Order::Decide { verdict, reason } => {
+            Order::Decide {
+                verdict,
+                reason,
+                at_most,
+            } => {
                 let decision = RecordedDecision {
                     id: statement.request_id.clone(),
                     approver: statement.actor.clone(),
@@ -180,6 +185,7 @@ impl RequestCore {
                     reason: reason.clone(),
                     signed_at: statement.signed_at,
                     statement_digest: envelope.digest(),
+                    at_most: *at_most,
                 };
                 self.decisions.push((envelope.clone(), decision));
             }
@@ -190,6 +196,16 @@ impl RequestCore {
             Order::Revoke { reason } => {
                 self.end_order = Some(end(EndCause::Revoked, &Some(reason.clone())));
             }
+            Order::Review { reason } => {
+                if let Some(review) = &mut self.review {
+                    review.closed = Some(ClosedReview {
+                        by: statement.actor.clone(),
+                        reason: reason.clone(),
+                        signed_at: statement.signed_at,
+                        statement_digest: envelope.digest(),
+                    });
+                }
+            }
             Order::RequestAccess { .. } | Order::Extend { .. } | Order::IssueCredentials { .. } => {
             }
         }
@@ -198,7 +214,7 @@ impl RequestCore {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeSet;
 
     use hallpass_evidence::{Keyring, SigningKey};
@@ -215,11 +231,11 @@ mod tests {
 
     const RUN: &str = "run-1";
 
-    fn now() -> Timestamp {
+    pub(crate) fn now() -> Timestamp {
         "2026-11-22T10:00:00Z".parse().unwrap()
     }
 
-    fn person(name: &str, acting_for: Option<&str>) -> Principal {
+    pub(crate) fn person(name: &str, acting_for: Option<&str>) -> Principal {
         let id = |n: &str| PrincipalId::new("https://idp.example", n).unwrap();
         Principal {
             id: id(name),
@@ -256,10 +272,16 @@ mod tests {
             duration: GrantDuration::from_seconds(600).unwrap(),
             reason: Reason::parse("because").unwrap(),
             ticket: None,
+            break_glass: false,
         }
     }
 
-    fn statement(spec: &AccessRequestSpec, actor: Principal, id: u64, order: Order) -> Statement {
+    pub(crate) fn statement(
+        spec: &AccessRequestSpec,
+        actor: Principal,
+        id: u64,
+        order: Order,
+    ) -> Statement {
         Statement {
             deployment: "test".to_owned(),
             access_request: spec.id.clone(),
@@ -336,6 +358,9 @@ mod tests {
             },
             approval_window_seconds: 3600,
             max_issues: 2,
+            stages: Default::default(),
+            exception: None,
+            notifies: false,
         };
         let mut core = RequestCore::new(RUN.to_owned(), now());
         core.admit(Box::new(admitted), now());
@@ -344,7 +369,7 @@ mod tests {
         (core, spec)
     }
 
-    fn active() -> (RequestCore, AccessRequestSpec) {
+    pub(crate) fn active() -> (RequestCore, AccessRequestSpec) {
         let (mut core, spec) = waiting();
         core.apply(Event::ApprovalsComplete { end: now().into() }, now())
             .unwrap();
@@ -356,14 +381,23 @@ mod tests {
         Order::Decide {
             verdict: Verdict::Approve,
             reason: None,
+            at_most: None,
         }
     }
 
-    fn signed(statement: &Statement) -> Option<Value> {
+    fn deny() -> Order {
+        Order::Decide {
+            verdict: Verdict::Deny,
+            reason: None,
+            at_most: None,
+        }
+    }
+
+    pub(crate) fn signed(statement: &Statement) -> Option<Value> {
         serde_json::to_value(service().sign(statement).unwrap()).ok()
     }
 
-    fn code(heard: Result<Heard, Refusal>) -> String {
+    pub(crate) fn code(heard: Result<Heard, Refusal>) -> String {
         match heard {
             Ok(Heard::New(..)) => "new".to_owned(),
             Ok(Heard::Again(_)) => "again".to_owned(),
@@ -421,11 +455,7 @@ mod tests {
         let mut retry = yes.clone();
         retry.signed_at = now() + jiff::SignedDuration::from_secs(5);
         assert_eq!(code(core.hear("decide", signed(&retry), now())), "again");
-        let no = Order::Decide {
-            verdict: Verdict::Deny,
-            reason: None,
-        };
-        let other = statement(&spec, person("bob", None), 2, no);
+        let other = statement(&spec, person("bob", None), 2, deny());
         assert_eq!(
             code(core.hear("decide", signed(&other), now())),
             "request_id_reused"
@@ -512,11 +542,7 @@ mod tests {
     #[test]
     fn an_order_signed_for_an_earlier_run_is_refused() {
         let (mut core, spec) = waiting();
-        let approve = Order::Decide {
-            verdict: Verdict::Approve,
-            reason: None,
-        };
-        let mut earlier = statement(&spec, person("bob", None), 2, approve);
+        let mut earlier = statement(&spec, person("bob", None), 2, approve());
         for run in [Some("run-0".to_owned()), None] {
             earlier.run = run;
             let envelope = service().sign(&earlier).unwrap();
@@ -544,7 +570,7 @@ mod tests {
             for (who, what, id) in orders {
                 let (door, order) = match what {
                     0 => ("decide", approve()),
-                    1 => ("decide", Order::Decide { verdict: Verdict::Deny, reason: None }),
+                    1 => ("decide", deny()),
                     2 => ("withdraw", Order::Withdraw { reason: None }),
                     3 => ("return", Order::Return { reason: None }),
                     _ => ("revoke", Order::Revoke { reason: Reason::parse("x").unwrap() }),

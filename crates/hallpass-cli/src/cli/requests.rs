@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ValueEnum};
 use hallpass_types::{EntitlementId, GrantDuration, RequestId};
 
-use super::parse_entitlement;
+use super::{Id, parse_entitlement};
 use crate::durations;
 
 /// Of `request`.
@@ -25,6 +25,10 @@ pub(crate) struct RequestArgs {
     /// The ticket or incident it belongs to
     #[arg(long, value_name = "TEXT")]
     pub(crate) ticket: Option<String>,
+    /// Break the glass: policy may open at once what people would be asked for; they are told, and
+    /// somebody reviews it afterwards
+    #[arg(long)]
+    pub(crate) break_glass: bool,
     /// Only tell what would happen: granted at once, approvals needed, or denied
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -46,6 +50,30 @@ pub(crate) struct RequestArgs {
     /// Idempotency key: the same key asks once, however often it is sent
     #[arg(long, value_name = "UUID", value_parser = parse_request_id)]
     pub(crate) request_id: Option<RequestId>,
+}
+
+/// Of `approve`.
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArgs {
+    /// Which requests: `ar-…`, one or several
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<Id>,
+    /// For less than was asked: for at most so long once granted, as 90s, 30m or 1h30m
+    #[arg(long = "for", value_name = "DURATION", value_parser = durations::parse_grant)]
+    pub(crate) at_most: Option<GrantDuration>,
+    /// Why, for the record
+    #[arg(short = 'm', long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// Of `review`.
+#[derive(Debug, Args)]
+pub(crate) struct ReviewArgs {
+    /// Which request: `ar-…`
+    pub(crate) id: Id,
+    /// What you found; it goes into the record
+    #[arg(short = 'm', long, value_name = "TEXT")]
+    pub(crate) reason: String,
 }
 
 /// Of `ls`.

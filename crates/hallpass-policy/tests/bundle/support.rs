@@ -124,6 +124,7 @@ impl Asked {
             requester: &self.requester,
             entitlement: &self.entitlement,
             duration: self.duration,
+            break_glass: false,
         }
     }
 }

@@ -1,8 +1,7 @@
 //! Whether those who asked and decided still stand as they did, as the directory says now.
 
 use hallpass_policy::Bundle;
-use hallpass_types::{PolicyAnswer, PolicyOutcome, Principal, PrincipalId, Verdict};
-use jiff::Timestamp;
+use hallpass_types::{PolicyAnswer, PolicyOutcome, Principal, PrincipalId};
 use temporalio_sdk::activities::ActivityError;
 
 use super::evidence::SignedDecision;
@@ -12,7 +11,7 @@ use crate::directory::{Directory, Standing};
 /// Decisions, by whether their makers still stand.
 #[derive(Default)]
 pub(super) struct Decisions {
-    pub(super) standing: Vec<(Box<Principal>, Verdict, Timestamp)>,
+    pub(super) standing: Vec<SignedDecision>,
     /// Whose decisions do not count, with why: for the record.
     pub(super) gone: Vec<(PrincipalId, PolicyAnswer)>,
 }
@@ -48,8 +47,12 @@ pub(super) async fn decisions(
         let approver = &decision.approver;
         match directory.recheck(approver).await.map_err(retry)? {
             Standing::Stands(person) => {
-                let said = (person, decision.verdict, decision.signed_at);
-                decisions.standing.push(said);
+                decisions.standing.push(SignedDecision {
+                    approver: *person,
+                    verdict: decision.verdict,
+                    signed_at: decision.signed_at,
+                    at_most: decision.at_most,
+                });
             }
             Standing::Gone(why) => {
                 let answer = not_counted(bundle, &approver.id, why);

@@ -129,5 +129,6 @@ fn read(
         duration,
         reason,
         ticket,
+        break_glass: body.break_glass,
     })
 }
