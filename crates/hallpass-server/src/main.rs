@@ -36,10 +36,8 @@ use cli::{Cli, Command};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Two providers are in the tree; without a choice, TLS would panic at first use.
-    if rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .is_err()
-    {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    if provider.install_default().is_err() {
         eprintln!("hallpassd: a TLS provider was installed before ours");
         return ExitCode::FAILURE;
     }

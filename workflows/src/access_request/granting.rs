@@ -68,11 +68,7 @@ impl AccessRequest {
             };
             let now = time(ctx);
             if end.has_come(now) {
-                let event = Event::EndOrdered {
-                    cause: EndCause::Expired,
-                    at: end.timestamp(),
-                };
-                return Self::apply(ctx, event);
+                return Self::expire(ctx, end);
             }
             Self::publish(ctx);
             let timer = ctx.timer(detached_timer(end.remaining(now), "end of access"));
@@ -82,12 +78,18 @@ impl AccessRequest {
             );
             let cancelled = ctx.cancelled();
             futures::pin_mut!(timer, changed, cancelled);
-            let was_cancelled = select! {
-                _ = changed => false,
-                _ = cancelled => true,
-                _ = timer => false,
+            let (was_cancelled, has_fired) = select! {
+                _ = changed => (false, false),
+                _ = cancelled => (true, false),
+                _ = timer => (false, true),
             };
             timer.cancel();
+            // The fired timer is the record of the end. The clock of a workflow that a worker has
+            // just taken over may still show an earlier task, and would begin another timer that no
+            // replay asks for.
+            if has_fired && ctx.state(|s| *s.core.state() == State::Active { end }) {
+                return Self::expire(ctx, end);
+            }
             if was_cancelled {
                 let words = "Ended early: the workflow was cancelled in Temporal.";
                 ctx.state_mut(|s| s.core.note(words.to_owned()));
@@ -101,6 +103,14 @@ impl AccessRequest {
                 );
             }
         }
+    }
+
+    fn expire(ctx: &WorkflowContext<Self>, end: EndInstant) -> WorkflowResult<()> {
+        let event = Event::EndOrdered {
+            cause: EndCause::Expired,
+            at: end.timestamp(),
+        };
+        Self::apply(ctx, event)
     }
 
     /// Asks the gates about the longer grant, moves the fence, then the end.
