@@ -23,7 +23,7 @@ use temporalio_sdk::workflow_replayer::{
 };
 
 /// What each version's folder must have: each way a request can go.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 16] = [
     "break-glass",
     "denied-person",
     "denied-policy",

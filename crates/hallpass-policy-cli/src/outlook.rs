@@ -73,6 +73,8 @@ impl Asked {
             reason: Reason::parse("a case").map_err(|e| usage(&e))?,
             ticket,
             break_glass: self.break_glass,
+            parameters: Default::default(),
+            start: None,
         };
         Ok(bundle.request_of(&spec, &self.entitlement, self.duration, now))
     }

@@ -39,7 +39,7 @@ impl Bundle {
     ) -> PolicyAnswer {
         let (requester, ticket) = (&spec.requester, spec.ticket.as_ref());
         let mut question = request_question(requester, entitlement);
-        question.context = request_context(requester, duration, ticket, now);
+        question.context = request_context((requester, entitlement), duration, ticket, now);
         if let Value::Object(map) = &mut question.context {
             map.insert("breakGlass".to_owned(), spec.break_glass.into());
         }

@@ -127,6 +127,7 @@ mod tests {
             },
             entitlement: EntitlementId::parse("reports").unwrap(),
             duration: GrantDuration::from_seconds(1_800).unwrap(),
+            break_glass: false,
             reason: Reason::parse("because").unwrap(),
             ticket: None,
             parameters: BTreeMap::new(),

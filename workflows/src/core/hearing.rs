@@ -560,6 +560,7 @@ pub(super) mod tests {
         let deny = Order::Decide {
             verdict: Verdict::Deny,
             reason: None,
+            at_most: None,
         };
         let revoke = Order::Revoke {
             reason: Reason::parse("x").unwrap(),

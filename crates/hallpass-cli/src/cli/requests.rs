@@ -27,7 +27,7 @@ pub(crate) struct RequestArgs {
     pub(crate) ticket: Option<String>,
     /// Break the glass: policy may open at once what people would be asked for; they are told, and
     /// somebody reviews it afterwards
-    #[arg(long)]
+    #[arg(long, conflicts_with = "start")]
     pub(crate) break_glass: bool,
     /// A value for one of its parameters, which `hallpass entitlements` lists; may be given several
     /// times

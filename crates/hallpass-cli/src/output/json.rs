@@ -168,6 +168,9 @@ shape!(
         break_glass: bool = w.break_glass,
         asked: Vec<Asked> = list(&w.asked),
         review: Option<Review> = w.review.as_ref().map(Review::from),
+        parameters: BTreeMap<String, String> = w.parameters.clone().into_iter().collect(),
+        start_time: Option<String> = instant(w.start_time.as_ref()),
+        uri: String = w.uri.clone(),
     }
 );
 
@@ -189,9 +192,6 @@ shape!(
         closed_by: Option<Principal> = w.closed_by.as_ref().map(Principal::from),
         reason: String = w.reason.clone(),
         close_time: Option<String> = instant(w.close_time.as_ref()),
-        parameters: BTreeMap<String, String> = w.parameters.clone().into_iter().collect(),
-        start_time: Option<String> = instant(w.start_time.as_ref()),
-        uri: String = w.uri.clone(),
     }
 );
 

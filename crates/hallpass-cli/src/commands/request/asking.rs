@@ -20,6 +20,7 @@ const USUAL_DURATION: Duration = Duration::from_secs(3_600);
 pub(super) struct Words {
     pub(super) reason: String,
     pub(super) ticket: String,
+    pub(super) break_glass: bool,
     pub(super) request_id: Option<String>,
     pub(super) choices: Choices,
 }
@@ -88,6 +89,7 @@ pub(super) fn message(
             duration: Some(convert::duration(duration)),
             reason: words.reason.clone(),
             ticket: words.ticket.clone(),
+            break_glass: words.break_glass,
             parameters: words.choices.parameters.clone().into_iter().collect(),
             start_time: words.choices.start.map(convert::timestamp),
             ..Default::default()

@@ -158,6 +158,10 @@ fn read(
             bad.take("access_request.start_time", start.map(Some))
         }
     };
+    if body.break_glass && body.start_time.is_some() {
+        let why = "breaks the glass at once; leave start_time out";
+        bad.add("access_request.break_glass", why);
+    }
     let (Some(request_id), Some(entitlement), Some(duration), Some(reason), Some(start)) =
         (request_id, entitlement, duration, reason, start)
     else {

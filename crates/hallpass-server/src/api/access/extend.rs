@@ -1,7 +1,7 @@
 //! A later end: what the gates would say to it, and the order.
 
 use hallpass_evidence::Order;
-use hallpass_policy::RequestFacts;
+use hallpass_policy::{RequestFacts, Said};
 use hallpass_proto::{convert, v1};
 use hallpass_types::{GrantDuration, Phase, PolicyAnswer, Principal, Reason, RequestSnapshot};
 use hallpass_workflows::core::lengthened;
@@ -83,14 +83,18 @@ fn preview(
         requester: &spec.requester,
         entitlement: &entitlement,
         duration,
+        break_glass: spec.break_glass,
     };
-    let decisions = snapshot.decisions.iter();
-    let decisions = decisions.map(|d| (&d.approver, d.verdict, d.signed_at));
-    let weighed = bundle.tally(&facts(spec.duration), decisions);
-    let (requester, ticket) = (&spec.requester, spec.ticket.as_ref());
+    let said = snapshot.decisions.iter().map(|d| Said {
+        approver: &d.approver,
+        verdict: d.verdict,
+        made_at: d.signed_at,
+        at_most: d.at_most,
+    });
+    let weighed = bundle.tally_extension(&facts(total), said);
     let answers = [
         bundle.activate(&facts(total), weighed.tally, now),
-        bundle.request(requester, &entitlement, total, ticket, now),
+        bundle.request_of(spec, &entitlement, total, now),
     ];
     let shut = answers.iter().filter(|a| !a.allows());
     let mut words: Vec<_> = shut.map(PolicyAnswer::explain).collect();
