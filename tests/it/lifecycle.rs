@@ -174,6 +174,7 @@ async fn a_person_denies_and_the_reason_is_kept() {
         request_id: uuid(),
         verdict: Verdict::Deny.into(),
         reason: "  not during the freeze ".to_owned(),
+        decision_token: String::new(),
     };
     let mut approval = bob.approval.clone();
     let decided = approval.decide_access_request(decision.clone()).await;

@@ -23,7 +23,7 @@ use temporalio_sdk::workflow_replayer::{
 };
 
 /// What each version's folder must have: each way a request can go.
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 11] = [
     "denied-person",
     "denied-policy",
     "expired-assume",
@@ -33,6 +33,7 @@ const KINDS: [&str; 10] = [
     "returned",
     "revoked",
     "role-cuts",
+    "signed-by-provider",
     "withdrawn",
 ];
 

@@ -10,14 +10,14 @@ use hallpass_evidence::{Envelope, Statement};
 use hallpass_types::machine::{EndCause, Event, IllegalTransition, Phase, State};
 use hallpass_types::snapshot::Receipt;
 use hallpass_types::{
-    ApprovalsNeeded, Credential, EndInstant, Grant, Principal, ProofOfEnd, Reason,
+    ApprovalsNeeded, Credential, EndInstant, EvidenceLevel, Grant, Principal, ProofOfEnd, Reason,
     RecordedDecision, Refusal, RequestId, RequestSnapshot,
 };
 use jiff::Timestamp;
 
 pub use hearing::Heard;
 
-use crate::wire::{Admitted, Evidence, Look, LookInput, Outcome, Weighing};
+use crate::wire::{Admitted, Disproved, Evidence, Look, LookInput, Outcome, Weighing};
 
 /// How many refusals a snapshot shows; all are counted, and all messages are in the history.
 const REFUSALS_SHOWN: usize = 20;
@@ -183,6 +183,15 @@ impl RequestCore {
     /// Records a weighing of the first `weighed` decisions.
     pub fn weigh(&mut self, weighing: &Weighing, weighed: usize, now: Timestamp) {
         self.weighed = self.weighed.max(weighed);
+        for proof in &weighing.proven {
+            let proven = self.decisions.iter_mut().map(|(_, decision)| decision);
+            for decision in proven.filter(|d| d.id == proof.decision) {
+                decision.evidence = EvidenceLevel::IdentityProvider;
+            }
+        }
+        for disproved in &weighing.disproved {
+            self.take_back(disproved, now);
+        }
         self.approvals.counted = weighing.tally;
         self.approvals.required = weighing.required.unwrap_or(self.approvals.required);
         let request = self.admitted.as_ref().map(|a| a.request.clone());
@@ -196,6 +205,22 @@ impl RequestCore {
             .chain(uncounted)
             .collect();
         self.touch(now);
+    }
+
+    /// Refuses a decision after all: its token does not hold.
+    fn take_back(&mut self, disproved: &Disproved, now: Timestamp) {
+        let (id, code, why) = (&disproved.decision, &disproved.code, &disproved.why);
+        let Some(at) = self.decisions.iter().position(|(_, d)| d.id == *id) else {
+            return;
+        };
+        self.decisions.remove(at);
+        if at < self.weighed {
+            self.weighed -= 1;
+        }
+        let refusal = self.refuse("decide", Some(id), code, why, now);
+        if let Some(receipt) = self.receipts.get_mut(id) {
+            receipt.refusal = Some(refusal);
+        }
     }
 
     /// Leaves the first `count` decisions as they are until another comes.

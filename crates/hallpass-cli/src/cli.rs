@@ -14,7 +14,7 @@ use hallpass_types::{AccessRequestId, EntitlementId, GrantDuration};
 pub(crate) use credentials::{
     ConfigureArgs, ConsoleArgs, CredsFormat, EnvShell, ExecArgs, ProcessArgs,
 };
-pub(crate) use requests::{LsArgs, ProofWait, RequestArgs, StateName};
+pub(crate) use requests::{DecisionArgs, LsArgs, ProofWait, RequestArgs, StateName};
 
 use crate::{durations, exit};
 
@@ -171,18 +171,16 @@ pub(crate) enum Command {
     Queue,
     /// Say yes to requests that wait for you; `hallpass queue` lists them
     Approve {
-        /// Which requests: `ar-…`, one or several
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<Id>,
+        #[command(flatten)]
+        decision: DecisionArgs,
         /// Why, for the record
         #[arg(short = 'm', long, value_name = "TEXT")]
         reason: Option<String>,
     },
     /// Say no to requests that wait for you; one no is enough
     Deny {
-        /// Which requests: `ar-…`, one or several
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<Id>,
+        #[command(flatten)]
+        decision: DecisionArgs,
         /// Why; it goes into the record
         #[arg(short = 'm', long, value_name = "TEXT")]
         reason: String,

@@ -24,6 +24,7 @@ mod request;
 mod review;
 mod serve;
 mod show;
+mod sign;
 mod target;
 mod timeline;
 mod watch;
@@ -89,10 +90,13 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Queue => list::queue(&cx).await,
         Command::Show { id } => show::run(&cx, &id.0).await,
         Command::Watch { id, until, timeout } => watch::run(&cx, id.0, until, timeout).await,
-        Command::Approve { ids, reason } => {
-            decide::run(&cx, &ids, v1::Verdict::Approve, reason.unwrap_or_default()).await
+        Command::Approve { decision, reason } => {
+            let reason = reason.unwrap_or_default();
+            decide::run(&cx, &decision, v1::Verdict::Approve, reason).await
         }
-        Command::Deny { ids, reason } => decide::run(&cx, &ids, v1::Verdict::Deny, reason).await,
+        Command::Deny { decision, reason } => {
+            decide::run(&cx, &decision, v1::Verdict::Deny, reason).await
+        }
         Command::Check { target } => check::check(&cx, &target).await,
         Command::Time { target } => check::time(&cx, target.as_ref()),
         Command::Creds { target, format } => creds::run(&cx, &target, format).await,

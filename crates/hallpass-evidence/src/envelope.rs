@@ -178,6 +178,11 @@ impl Keyring {
     pub fn new(keys: impl IntoIterator<Item = PublicKey>) -> Self {
         Self(keys.into_iter().map(|k| (k.id(), k)).collect())
     }
+
+    /// The keys, by name.
+    pub fn keys(&self) -> impl Iterator<Item = &PublicKey> {
+        self.0.values()
+    }
 }
 
 impl Envelope {
@@ -276,11 +281,13 @@ mod tests {
                     mfa: true,
                     authenticated_at: "2026-11-22T10:00:00Z".parse().unwrap(),
                     client: None,
+                    evidence: Default::default(),
                 },
             },
             order: Order::Decide {
                 verdict: Verdict::Approve,
                 reason: None,
+                token: None,
             },
             signed_at: "2026-11-22T10:00:01Z".parse().unwrap(),
         }
@@ -337,6 +344,7 @@ mod tests {
         b.order = Order::Decide {
             verdict: Verdict::Deny,
             reason: None,
+            token: None,
         };
         assert_ne!(a.body_digest().unwrap(), b.body_digest().unwrap());
     }

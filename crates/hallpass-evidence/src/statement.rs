@@ -1,7 +1,8 @@
 //! What is signed.
 
 use hallpass_types::{
-    AccessRequestId, AccessRequestSpec, Principal, Reason, RequestId, Sha256Digest, Verdict,
+    AccessRequestId, AccessRequestSpec, DecisionStatement, DecisionToken, Principal, Reason,
+    RequestId, Sha256Digest, Verdict,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,9 @@ pub enum Order {
         verdict: Verdict,
         /// In the approver's words.
         reason: Option<Reason>,
+        /// The approver's own sign-in for this decision. Whoever gives access verifies it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<DecisionToken>,
     },
     /// The requester takes the question back.
     Withdraw {
@@ -90,6 +94,26 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// What the approver's identity provider must have signed, when this is a decision.
+    pub fn decision(&self) -> Option<DecisionStatement<'_>> {
+        let Order::Decide {
+            verdict, reason, ..
+        } = &self.order
+        else {
+            return None;
+        };
+        Some(DecisionStatement {
+            deployment: &self.deployment,
+            access_request: &self.access_request,
+            run: self.run.as_deref()?,
+            request_digest: &self.request_digest,
+            decision: &self.request_id,
+            approver: &self.actor.id,
+            verdict: *verdict,
+            reason: reason.as_ref(),
+        })
+    }
+
     /// Digest over who orders what about which request, without when and with which token, so that
     /// a retry of the same call is seen to be the same.
     ///
@@ -98,6 +122,24 @@ impl Statement {
     pub fn body_digest(&self) -> Result<Sha256Digest, serde_json::Error> {
         let body = match &self.order {
             Order::RequestAccess { spec } => serde_json::to_vec(&spec.body_digest())?,
+            // A retry may have signed in once more.
+            Order::Decide {
+                verdict,
+                reason,
+                token: Some(_),
+            } => {
+                let said = Order::Decide {
+                    verdict: *verdict,
+                    reason: reason.clone(),
+                    token: None,
+                };
+                serde_json::to_vec(&(
+                    &self.access_request,
+                    &self.request_digest,
+                    &self.actor.id,
+                    &said,
+                ))?
+            }
             order => serde_json::to_vec(&(
                 &self.access_request,
                 &self.request_digest,

@@ -83,6 +83,7 @@ fn main() {
             mfa: true,
             authenticated_at: Timestamp::UNIX_EPOCH,
             client: None,
+            evidence: Default::default(),
         },
     };
     let (id, duration) = (

@@ -5,9 +5,9 @@ use std::fmt;
 use hallpass_types::grant::ReadBack;
 use hallpass_types::machine::Leftover;
 use hallpass_types::{
-    AccessMode, ApprovalTally, Control, Credential, DeniedBy, EndCause, Entitlement, GrantDuration,
-    Phase, PolicyAnswer, Principal, PrincipalKind, ProofOfEnd, Refusal, RequestSnapshot, State,
-    Verdict,
+    AccessMode, ApprovalTally, Control, Credential, DeniedBy, EndCause, Entitlement, EvidenceLevel,
+    GrantDuration, Phase, PolicyAnswer, Principal, PrincipalKind, ProofOfEnd, Refusal,
+    RequestSnapshot, State, Verdict,
 };
 use jiff::Timestamp;
 
@@ -291,6 +291,11 @@ fn decision(d: &hallpass_types::RecordedDecision) -> v1::Decision {
             .unwrap_or_default(),
         sign_time: Some(timestamp(d.signed_at)),
         statement_digest: d.statement_digest.to_string(),
+        evidence: match d.evidence {
+            EvidenceLevel::Service => v1::EvidenceLevel::Service,
+            EvidenceLevel::IdentityProvider => v1::EvidenceLevel::IdentityProvider,
+        }
+        .into(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use hallpass_aws::{Aws, AwsConfig};
 use hallpass_evidence::{Keyring, PublicKey, SigningKey};
-use hallpass_identity::Verifier;
+use hallpass_identity::{IssuerConfig, Verifier, VerifierOptions};
 use temporalio_client::Client;
 use temporalio_common::telemetry::TelemetryOptions;
 use temporalio_sdk::Runtime;
@@ -27,7 +27,7 @@ use crate::config::{Config, Signing};
 use crate::directory::Directory;
 use crate::doors::Doors;
 use crate::requests::Requests;
-use crate::worker::{self, Bodies, CutBodies, EndBodies, Running};
+use crate::worker::{self, Bodies, CutBodies, EndBodies, Proofs, Running};
 use crate::{figures, keys, temporal, tls};
 
 /// How long calls under way may go on after SIGTERM.
@@ -132,23 +132,23 @@ pub(crate) async fn run(
     let trust = trust(&config, &signer);
     let metadata = Metadata::new(&config.deployment, config.login.as_ref(), &config.issuers);
     let public_keys = public_keys(&config, &signer);
-    let verifier = Verifier::new(config.issuers, http_client()?, config.tokens)?;
+    let verifier = verifier(config.issuers, config.tokens)?;
     let tls = config.listen.tls.as_ref().map(tls::acceptor).transpose()?;
     let doors = Doors::open(&config.observe, &config.codec_endpoint, role).await?;
-    figures::build(&format!("{role:?}").to_lowercase());
-    figures::policy(None, &bundles.current().digest().to_string());
+    label(role, &bundles);
     let client = temporal::connect(&config.temporal).await?;
     let workers = Workers {
         trust: trust.clone(),
         bundles: Arc::clone(&bundles),
         directory: Arc::new(Directory::new(config.directory, &config.aws).await?),
+        verifier: Arc::clone(&verifier),
         aws: Aws::new(&config.aws).await?,
     }
     .start(role, &client)?;
     if role.has(Role::Ends) {
         Requests::new(client.clone()).schedule_sweeps().await?;
     }
-    let door = Arc::new(Door::new(verifier, config.limits));
+    let door = Arc::new(Door::new(Arc::clone(&verifier), config.limits));
     let watching = doors.serve(&client, &door, &bundles, &config.temporal, role)?;
     let archive = (config.archive, &config.signing, config.deployment.as_str());
     let archiver = archiver(archive, &config.aws, &signer, &client).await?;
@@ -162,6 +162,7 @@ pub(crate) async fn run(
         signer,
         deployment: config.deployment,
         trust,
+        verifier,
     };
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let (stopping, stopped) = watch::channel(false);
@@ -186,6 +187,17 @@ pub(crate) async fn run(
     drain(served, workers).await?;
     tracing::info!("drained");
     outcome
+}
+
+/// Who verifies the tokens of callers, and of decisions.
+fn verifier(issuers: Vec<IssuerConfig>, options: VerifierOptions) -> anyhow::Result<Arc<Verifier>> {
+    Ok(Arc::new(Verifier::new(issuers, http_client()?, options)?))
+}
+
+/// What the figures of this process are about.
+fn label(role: Role, bundles: &Bundles) {
+    figures::build(&format!("{role:?}").to_lowercase());
+    figures::policy(None, &bundles.current().digest().to_string());
 }
 
 async fn until_told(mut stopped: watch::Receiver<bool>) {
@@ -252,6 +264,7 @@ struct Workers {
     trust: worker::Trust,
     bundles: Arc<Bundles>,
     directory: Arc<Directory>,
+    verifier: Arc<Verifier>,
     aws: Aws,
 }
 
@@ -277,6 +290,7 @@ impl Workers {
                 trust: self.trust,
                 bundles: self.bundles,
                 directory: self.directory,
+                proofs: Proofs::new(self.verifier),
                 aws: self.aws,
             };
             running.push(worker::start(&runtime, client.clone(), bodies)?);

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccessRequestSpec, ApprovalTally, Credential, EndInstant, Entitlement, Grant, PolicyAnswer,
-    Principal, ProofOfEnd, Reason, RequestId, Sha256Digest, State, Verdict,
+    AccessRequestSpec, ApprovalTally, Credential, EndInstant, Entitlement, EvidenceLevel, Grant,
+    PolicyAnswer, Principal, ProofOfEnd, Reason, RequestId, Sha256Digest, State, Verdict,
 };
 
 /// A decision that carried a good signature for this request.
@@ -23,6 +23,9 @@ pub struct RecordedDecision {
     pub signed_at: Timestamp,
     /// Digest of the signed statement.
     pub statement_digest: Sha256Digest,
+    /// What shows that the person decided, as far as it was verified.
+    #[serde(default, skip_serializing_if = "EvidenceLevel::is_service")]
+    pub evidence: EvidenceLevel,
 }
 
 /// Something that was sent to the workflow and changed nothing, with why.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use hallpass_proto::v1::access_request::State;
-use hallpass_proto::v1::{AccessRequest, Verdict};
-use harness::{Clients, Private, issue, until_within, workflow_of};
+use hallpass_proto::v1::{AccessRequest, DecideAccessRequestRequest, Verdict};
+use harness::{Clients, Private, issue, until_within, uuid, workflow_of};
 use prost::Message as _;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 
@@ -20,6 +20,7 @@ const ROLE_CUTS: &str = "role-cuts/444455556666/ReportsReader";
 struct People {
     alice: Clients,
     bob: Clients,
+    dave: Clients,
     agent: Clients,
 }
 
@@ -57,6 +58,24 @@ impl People {
         let request = self.alice.ask("prod-reports", 60).await.unwrap();
         self.bob.decide(&request.name, Verdict::Deny).await.unwrap();
         keep("denied-person", request);
+        let request = self.alice.ask("prod-export", 60).await.unwrap();
+        // A sign-in for another decision first: it counts for nothing.
+        let mut order = DecideAccessRequestRequest {
+            name: request.name.clone(),
+            request_id: uuid(),
+            verdict: Verdict::Approve.into(),
+            ..Default::default()
+        };
+        order = self.bob.signed(order).await.unwrap();
+        order.request_id = uuid();
+        self.bob.send_decision(order).await.unwrap_err();
+        for approver in [&self.bob, &self.dave] {
+            let decided = approver.decide(&request.name, Verdict::Approve).await;
+            decided.unwrap();
+        }
+        issue(&self.alice, &request.name).await.unwrap();
+        self.alice.give_back(&request.name).await.unwrap();
+        keep("signed-by-provider", request);
         let request = self.alice.ask("prod-reports", 60).await.unwrap();
         self.alice.withdraw(&request.name).await.unwrap();
         keep("withdrawn", request);
@@ -94,6 +113,7 @@ async fn histories_are_recorded_when_asked_for() {
     let people = People {
         alice: world.client("alice").await,
         bob: world.client("bob").await,
+        dave: world.client("dave").await,
         agent: world.client("alice-agent").await,
     };
     let folder = super::folder().join(format!("v{}", env!("CARGO_PKG_VERSION")));
@@ -112,8 +132,30 @@ async fn histories_are_recorded_when_asked_for() {
         )
         .unwrap();
     }
+    keep_policies(&world.policy_archive());
     // The writer of the shared role's cuts goes on for an hour: as far as it came.
     let history = world.engine().history(ROLE_CUTS).await;
     let file = folder.join("role-cuts.binpb");
     std::fs::write(file, history.encode_to_vec()).unwrap();
+}
+
+/// Keeps the policies that the histories were decided with, by digest, as they are archived.
+fn keep_policies(archive: &std::path::Path) {
+    let kept = super::folder().with_file_name("policies");
+    for bundle in std::fs::read_dir(archive).unwrap() {
+        let bundle = bundle.unwrap();
+        copy(&bundle.path(), &kept.join(bundle.file_name()));
+    }
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    if !from.is_dir() {
+        std::fs::copy(from, to).unwrap();
+        return;
+    }
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        copy(&entry.path(), &to.join(entry.file_name()));
+    }
 }

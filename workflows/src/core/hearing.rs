@@ -172,7 +172,9 @@ impl RequestCore {
             reason: reason.clone(),
         };
         match &statement.order {
-            Order::Decide { verdict, reason } => {
+            Order::Decide {
+                verdict, reason, ..
+            } => {
                 let decision = RecordedDecision {
                     id: statement.request_id.clone(),
                     approver: statement.actor.clone(),
@@ -180,6 +182,7 @@ impl RequestCore {
                     reason: reason.clone(),
                     signed_at: statement.signed_at,
                     statement_digest: envelope.digest(),
+                    evidence: Default::default(),
                 };
                 self.decisions.push((envelope.clone(), decision));
             }
@@ -211,7 +214,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::Admitted;
+    use crate::wire::{Admitted, Weighing};
 
     const RUN: &str = "run-1";
 
@@ -235,6 +238,7 @@ mod tests {
                 mfa: true,
                 authenticated_at: now(),
                 client: None,
+                evidence: Default::default(),
             },
         }
     }
@@ -326,6 +330,7 @@ mod tests {
                 owner: 1,
                 security: 0,
                 distinct: 1,
+                evidence: Default::default(),
             }),
             planned: Grant {
                 role_arn,
@@ -356,6 +361,7 @@ mod tests {
         Order::Decide {
             verdict: Verdict::Approve,
             reason: None,
+            token: None,
         }
     }
 
@@ -424,6 +430,7 @@ mod tests {
         let no = Order::Decide {
             verdict: Verdict::Deny,
             reason: None,
+            token: None,
         };
         let other = statement(&spec, person("bob", None), 2, no);
         assert_eq!(
@@ -510,11 +517,33 @@ mod tests {
     }
 
     #[test]
+    fn a_decision_whose_token_does_not_hold_is_refused_after_all() {
+        let (mut core, spec) = waiting();
+        let by = |who, n| signed(&statement(&spec, person(who, None), n, approve()));
+        assert_eq!(code(core.hear("decide", by("bob", 2), now())), "new");
+        assert_eq!(code(core.hear("decide", by("carol", 3), now())), "new");
+        let weighing: Weighing = serde_json::from_value(serde_json::json!({
+            "tally": { "owner": 0, "security": 0, "distinct": 0 },
+            "required": null, "answers": [], "not_counted": [], "denied_by": null,
+            "disproved": [{ "decision": key(2), "code": "nonce_mismatch", "why": "no" }],
+        }))
+        .unwrap();
+        core.weigh(&weighing, 2, now());
+        assert!(!core.has_new_decisions() && core.decision_count() == 1);
+        assert_eq!(core.evidence().unwrap().decisions.len(), 1);
+        let again = core.hear("decide", by("bob", 2), now());
+        assert_eq!(code(again), "nonce_mismatch");
+        assert_eq!(code(core.hear("decide", by("bob", 4), now())), "new");
+        assert!(core.has_new_decisions());
+    }
+
+    #[test]
     fn an_order_signed_for_an_earlier_run_is_refused() {
         let (mut core, spec) = waiting();
         let approve = Order::Decide {
             verdict: Verdict::Approve,
             reason: None,
+            token: None,
         };
         let mut earlier = statement(&spec, person("bob", None), 2, approve);
         for run in [Some("run-0".to_owned()), None] {
@@ -544,7 +573,7 @@ mod tests {
             for (who, what, id) in orders {
                 let (door, order) = match what {
                     0 => ("decide", approve()),
-                    1 => ("decide", Order::Decide { verdict: Verdict::Deny, reason: None }),
+                    1 => ("decide", Order::Decide { verdict: Verdict::Deny, reason: None, token: None }),
                     2 => ("withdraw", Order::Withdraw { reason: None }),
                     3 => ("return", Order::Return { reason: None }),
                     _ => ("revoke", Order::Revoke { reason: Reason::parse("x").unwrap() }),

@@ -5,7 +5,9 @@ use hallpass_types::grant::ReadBack;
 use hallpass_types::{
     Control, EndCause, Grant, PolicyAnswer, ProofOfEnd, SealedCredentials, Verdict,
 };
-use hallpass_workflows::wire::{EndInput, ExtendReply, IssueReply, Outcome, Reply, Weighing};
+use hallpass_workflows::wire::{
+    Disproved, EndInput, ExtendReply, IdentityProof, IssueReply, Outcome, Reply, Weighing,
+};
 use temporalio_common::protos::temporal::api::common::v1::Payload;
 use temporalio_common::protos::temporal::api::update::v1::outcome::Value as UpdateValue;
 
@@ -78,6 +80,7 @@ pub(super) fn spoken(statement: &Statement) -> Step {
         Order::Decide {
             verdict: Verdict::Approve,
             reason,
+            ..
         } => step(
             who,
             "decision.approve",
@@ -86,6 +89,7 @@ pub(super) fn spoken(statement: &Statement) -> Step {
         Order::Decide {
             verdict: Verdict::Deny,
             reason,
+            ..
         } => step(who, "decision.deny", format!("denied{}", because(reason))),
         Order::Withdraw { reason } => step(
             who,
@@ -131,17 +135,15 @@ pub(super) fn answered(answer: &PolicyAnswer) -> Step {
 
 pub(super) fn weighed(weighing: Weighing) -> Vec<Step> {
     let tally = weighing.tally;
-    let mut steps: Vec<Step> = weighing
-        .not_counted
-        .iter()
-        .map(|(who, answer)| {
-            step(
-                "policy",
-                "decision.not_counted",
-                format!("{who} does not count. {}", answer.explain()),
-            )
-        })
-        .collect();
+    let mut steps: Vec<Step> = weighing.proven.iter().map(proven).collect();
+    steps.extend(weighing.disproved.iter().map(disproved));
+    steps.extend(weighing.not_counted.iter().map(|(who, answer)| {
+        step(
+            "policy",
+            "decision.not_counted",
+            format!("{who} does not count. {}", answer.explain()),
+        )
+    }));
     if let Some(who) = &weighing.denied_by {
         steps.push(step(
             "policy",
@@ -155,8 +157,24 @@ pub(super) fn weighed(weighing: Weighing) -> Vec<Step> {
             .with("owner", tally.owner)
             .with("security", tally.security)
             .with("distinct", tally.distinct)
+            .with("evidence", tally.evidence.as_str())
     }));
     steps
+}
+
+fn proven(proof: &IdentityProof) -> Step {
+    let (who, issuer) = (&proof.approver, proof.approver.issuer());
+    let words = format!("{issuer} signed this decision of {who}, who signed in for it");
+    step("hallpass", "decision.proven", words)
+        .with("request_id", &proof.decision)
+        .with("client", &proof.client)
+}
+
+fn disproved(refused: &Disproved) -> Step {
+    let words = format!("a decision was refused: {}", refused.why);
+    step("hallpass", "order.refused", words)
+        .with("request_id", &refused.decision)
+        .with("code", &refused.code)
 }
 
 pub(super) fn scheduled(name: &str, input: Option<&Payload>) -> Vec<Step> {

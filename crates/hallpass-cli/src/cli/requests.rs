@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ValueEnum};
 use hallpass_types::{EntitlementId, GrantDuration, RequestId};
 
-use super::parse_entitlement;
+use super::{Id, parse_entitlement};
 use crate::durations;
 
 /// Of `request`.
@@ -69,6 +69,18 @@ pub(crate) struct LsArgs {
     /// At most this many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
+}
+
+/// Of the commands that decide.
+#[derive(Debug, Args)]
+pub(crate) struct DecisionArgs {
+    /// Which requests: `ar-…`, one or several
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<Id>,
+    /// Sign in for it, so that your identity provider signs the decision [default: where policy
+    /// wants it]
+    #[arg(long)]
+    pub(crate) sign: bool,
 }
 
 /// Of the commands that end access.

@@ -90,6 +90,7 @@ pub(crate) fn pending() -> v1::AccessRequest {
             reason: "seen".to_owned(),
             sign_time: Some(at(30)),
             statement_digest: "ab".repeat(32),
+            evidence: v1::EvidenceLevel::Service.into(),
         }],
         policy_answers: vec![v1::PolicyAnswer {
             gate: "request".to_owned(),

@@ -46,6 +46,7 @@ fn every_tally() -> impl Iterator<Item = ApprovalTally> {
                 owner,
                 security,
                 distinct,
+                evidence: Default::default(),
             })
     })
 }

@@ -15,13 +15,14 @@ use hallpass_seal::RecipientPublicKey;
 use hallpass_types::{AccessRequestSpec, EndInstant, Entitlement, Grant, SealedCredentials};
 use hallpass_workflows::activities as ports;
 use hallpass_workflows::wire::{
-    Admission, AdmitInput, Admitted, Evidence, IssueInput, MoveFenceInput, ProvisionInput,
-    WeighInput, Weighing,
+    Admission, AdmitInput, Admitted, Disproved, Evidence, IdentityProof, IssueInput,
+    MoveFenceInput, ProvisionInput, WeighInput, Weighing,
 };
 use jiff::{SignedDuration, Timestamp};
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
+use super::decisions::Proofs;
 use super::evidence::{Trust, Unproven, Verified};
 use super::failure::{aws_error, fatal, retry, words};
 use super::standing;
@@ -40,6 +41,7 @@ pub(crate) struct Bodies {
     pub(crate) trust: Trust,
     pub(crate) bundles: Arc<Bundles>,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) proofs: Proofs,
     pub(crate) aws: Aws,
 }
 
@@ -86,7 +88,12 @@ impl Bodies {
     ) -> Result<Weighing, ActivityError> {
         let bundle = self.bundles.current();
         let verified = self.trust.verify(&input.evidence, &bundle).map_err(fatal)?;
-        let (verified, weighed) = self.count(&bundle, &input.evidence, verified).await?;
+        let Counted {
+            verified,
+            weighed,
+            proofs,
+            disproved,
+        } = self.count(&bundle, &input.evidence, verified).await?;
         let duration = verified.duration(input.extended_duration);
         let entitlement = &input.evidence.entitlement;
         let facts = RequestFacts {
@@ -107,6 +114,8 @@ impl Bodies {
             answers,
             not_counted: weighed.not_counted,
             denied_by: weighed.denied_by,
+            proven: proofs,
+            disproved,
         })
     }
 
@@ -195,6 +204,14 @@ impl Bodies {
     }
 }
 
+/// Decisions, counted.
+struct Counted {
+    verified: Verified,
+    weighed: Weighed,
+    proofs: Vec<IdentityProof>,
+    disproved: Vec<Disproved>,
+}
+
 impl Bodies {
     /// Asks the gates about a verified request, and plans its grant.
     fn answer(
@@ -242,10 +259,12 @@ impl Bodies {
         bundle: &Bundle,
         evidence: &Evidence,
         mut verified: Verified,
-    ) -> Result<(Verified, Weighed), ActivityError> {
+    ) -> Result<Counted, ActivityError> {
         let requester = &verified.spec.requester;
         verified.spec.requester = standing::needed_requester(&self.directory, requester).await?;
-        let decisions = standing::decisions(&self.directory, bundle, &verified.decisions).await?;
+        let signed = std::mem::take(&mut verified.decisions);
+        let proven = self.proofs.prove(signed).await?;
+        let decisions = standing::decisions(&self.directory, bundle, &proven.decisions).await?;
         let facts = RequestFacts {
             id: &verified.spec.id,
             requester: &verified.spec.requester,
@@ -256,7 +275,12 @@ impl Bodies {
         let standing = standing.map(|(p, v, at)| (p.as_ref(), *v, *at));
         let mut weighed = bundle.tally(&facts, standing);
         weighed.not_counted.extend(decisions.gone);
-        Ok((verified, weighed))
+        Ok(Counted {
+            verified,
+            weighed,
+            proofs: proven.proofs,
+            disproved: proven.disproved,
+        })
     }
 
     /// Whoever gives access asks the activate gate again, over evidence verified here.
@@ -271,7 +295,8 @@ impl Bodies {
         }
         let bundle = self.bundles.current();
         let verified = self.trust.verify(evidence, &bundle).map_err(fatal)?;
-        let (verified, weighed) = self.count(&bundle, evidence, verified).await?;
+        let counted = self.count(&bundle, evidence, verified).await?;
+        let (verified, weighed) = (counted.verified, counted.weighed);
         let facts = RequestFacts {
             id: &verified.spec.id,
             requester: &verified.spec.requester,
@@ -282,7 +307,9 @@ impl Bodies {
         let answer = bundle.activate(&facts, weighed.tally, now);
         figures::gate("activate", answer.allows());
         if weighed.denied_by.is_some() || !answer.allows() {
-            return Err(fatal(words(&answer.explain())));
+            let mut why = vec![answer.explain()];
+            why.extend(counted.disproved.into_iter().map(|d| d.why));
+            return Err(fatal(words(&why.join(" "))));
         }
         let left = end.timestamp().duration_since(now);
         if left > verified.longest + CLOCK_SKEW {

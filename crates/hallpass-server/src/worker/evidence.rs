@@ -6,8 +6,8 @@
 use hallpass_evidence::{Envelope, Keyring, Order, Statement};
 use hallpass_policy::Bundle;
 use hallpass_types::{
-    AccessRequestId, AccessRequestSpec, Entitlement, GrantDuration, Principal, Sha256Digest,
-    Verdict,
+    AccessRequestId, AccessRequestSpec, DecisionToken, Entitlement, EvidenceLevel, GrantDuration,
+    Principal, RequestId, Sha256Digest, Verdict,
 };
 use hallpass_workflows::names::workflow_id;
 use hallpass_workflows::wire::Evidence;
@@ -40,9 +40,18 @@ pub(crate) struct Trust {
 
 /// A decision that somebody really made about this request.
 pub(crate) struct SignedDecision {
+    pub(crate) id: RequestId,
     pub(crate) approver: Principal,
     pub(crate) verdict: Verdict,
     pub(crate) signed_at: Timestamp,
+    /// The approver's own sign-in for it, not verified here.
+    pub(crate) proof: Option<DecisionProof>,
+}
+
+/// A token that should sign a decision, and what it must sign.
+pub(crate) struct DecisionProof {
+    pub(crate) token: DecisionToken,
+    pub(crate) nonce: String,
 }
 
 /// Evidence that was verified here and now.
@@ -151,13 +160,19 @@ impl Trust {
         let mut decisions = Vec::new();
         for envelope in &evidence.decisions {
             let statement = self.order(envelope, &spec, &evidence.run)?;
-            let Order::Decide { verdict, .. } = statement.order else {
+            let nonce = statement.decision().map(|decision| decision.nonce());
+            let Order::Decide { verdict, token, .. } = statement.order else {
                 return Err(unproven("other_door", "a decision that is none"));
             };
             decisions.push(SignedDecision {
-                approver: statement.actor,
+                id: statement.request_id,
+                // What the service says of its own evidence is worth its signature and no more.
+                approver: statement.actor.evidenced(EvidenceLevel::Service),
                 verdict,
                 signed_at: statement.signed_at,
+                proof: token
+                    .zip(nonce)
+                    .map(|(token, nonce)| DecisionProof { token, nonce }),
             });
         }
         let mut longest = seconds(spec.duration.as_seconds());
