@@ -71,6 +71,10 @@ impl Clients {
     pub async fn with_header(server: &str, header: Option<String>) -> Self {
         let endpoint = Channel::from_shared(server.to_owned()).expect("an address");
         let channel = endpoint.connect().await.expect("the service answers");
+        Self::over(&channel, header)
+    }
+
+    pub(crate) fn over(channel: &Channel, header: Option<String>) -> Self {
         let with = |bearer: &Option<String>| {
             InterceptedService::new(channel.clone(), Bearer(bearer.clone()))
         };
@@ -131,7 +135,7 @@ impl Clients {
             request_id: key.to_owned(),
             verdict: verdict.into(),
             reason: "looked at it".to_owned(),
-            decision_token: String::new(),
+            ..Default::default()
         };
         let answer = self.send_decision(request.clone()).await;
         match answer {
@@ -171,6 +175,7 @@ impl Clients {
             request_id: request.request_id.clone(),
             verdict: request.verdict,
             reason: request.reason.clone(),
+            at_most: request.at_most,
         };
         let terms = self.approval.clone().prepare_decision(question).await?;
         let terms = terms.into_inner();
@@ -187,6 +192,9 @@ impl Clients {
                 _ => hallpass_types::Verdict::Approve,
             },
             reason: reason.as_ref(),
+            at_most: request
+                .at_most
+                .and_then(|d| hallpass_types::GrantDuration::from_seconds(d.seconds).ok()),
         };
         Ok(statement.nonce())
     }

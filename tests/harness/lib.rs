@@ -12,9 +12,11 @@ mod aws;
 mod cli;
 mod client;
 mod engine;
+mod hook;
 mod openid;
 mod private;
 mod scim;
+mod service;
 mod shared;
 
 use std::path::PathBuf;
@@ -26,9 +28,11 @@ pub use client::{
     Clients, Session, issue, issue_with, reason_of, request_of, seconds, violated_fields, violates,
 };
 pub use engine::{Engine, activities, message, messages, run_of, start_payload, workflow_of};
+pub use hook::{Notice, Webhook};
 pub use openid::{Browser, OpenId, Page};
-pub use private::{Private, SCIM_TOKEN_VARIABLE, Service};
+pub use private::{Private, SCIM_TOKEN_VARIABLE};
 pub use scim::{SCIM_TOKEN, ScimService};
+pub use service::Service;
 pub use shared::{Shared, WORLD_VARIABLE};
 
 /// How long anything may take before a test says that it never happened.

@@ -11,18 +11,16 @@ use hallpass_standins::{
     Ministack, MinistackOptions, SearchAttributeType, TemporalOptions, TemporalServer, Tools,
 };
 use hallpass_types::{AccessRequestId, PrincipalId, RequestId};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
+use tonic::transport::Channel;
 
-use crate::{Aws, Clients, Engine, PATIENCE, binary, until};
+use crate::{Aws, Clients, Engine, binary, until};
 
 const REGION: &str = "us-east-1";
 const NAMESPACE: &str = "hallpass";
-const SECRET: &str = "HALLPASS_TEST_SERVICE_SECRET";
+pub(crate) const SECRET: &str = "HALLPASS_TEST_SERVICE_SECRET";
 /// The service finds its token for the SCIM service here.
 pub const SCIM_TOKEN_VARIABLE: &str = "HALLPASS_TEST_SCIM_TOKEN";
 
@@ -37,17 +35,11 @@ pub struct Private {
     /// Between the service and the emulator: breaks what a test says, and counts calls.
     pub faults: Arc<FaultProxy>,
     cli: PathBuf,
-    config: PathBuf,
+    pub(crate) config: PathBuf,
     server: String,
-    service_secret: String,
-    dir: TempDir,
-}
-
-/// One running `hallpassd serve`.
-pub struct Service {
-    child: Child,
-    /// Its log.
-    pub log: PathBuf,
+    pub(crate) service_secret: String,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) dir: TempDir,
 }
 
 #[derive(Deserialize)]
@@ -118,6 +110,7 @@ impl Private {
             config: dir.path().join("hallpassd.toml"),
             server: format!("http://127.0.0.1:{port}"),
             service_secret: String::new(),
+            environment: Vec::new(),
             dir,
         };
         world.write_config(&pack, &seeded, port);
@@ -209,52 +202,6 @@ impl Private {
         std::fs::write(&self.config, config.to_string()).expect("a configuration");
     }
 
-    /// Starts a service in `role` (`all`, `api`, `worker`, `ends`) and waits until it is up.
-    ///
-    /// # Panics
-    /// When it does not come up.
-    pub async fn serve(&self, role: &str) -> Service {
-        let run = crate::uuid();
-        let ready = self.dir.path().join(format!("ready-{run}.json"));
-        let log = self.dir.path().join(format!("hallpassd-{role}-{run}.log"));
-        let file = std::fs::File::create(&log).expect("a log");
-        let mut child = Command::new(binary("hallpassd"))
-            .args([
-                "--log",
-                "debug",
-                "--log-format",
-                "json",
-                "serve",
-                "--role",
-                role,
-                "--config",
-            ])
-            .arg(&self.config)
-            .arg("--ready-file")
-            .arg(&ready)
-            .env(SECRET, &self.service_secret)
-            .env(SCIM_TOKEN_VARIABLE, crate::SCIM_TOKEN)
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().expect("a log"))
-            .stderr(file)
-            .kill_on_drop(true)
-            .spawn()
-            .expect("hallpassd starts");
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while !ready.exists() {
-            if let Ok(Some(status)) = child.try_wait() {
-                let text = std::fs::read_to_string(&log).unwrap_or_default();
-                panic!("hallpassd ended with {status}: {text}");
-            }
-            assert!(
-                tokio::time::Instant::now() < deadline,
-                "hallpassd never was ready"
-            );
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        Service { child, log }
-    }
-
     /// An issuer of the same people that the service has not been told of.
     ///
     /// # Panics
@@ -329,6 +276,31 @@ impl Private {
         self.client_with(format!("Bearer {token}")).await
     }
 
+    /// Clients that speak for somebody of the sample pack to whichever of these ports answers.
+    ///
+    /// # Panics
+    /// When there is nobody of that name.
+    pub fn client_of_any(&self, name: &str, ports: &[u16]) -> Clients {
+        let token = self.issuer.mint(name).expect("a token");
+        let endpoint = |port| Channel::from_shared(format!("http://127.0.0.1:{port}"));
+        let endpoints = ports.iter().map(|port| endpoint(port).expect("an address"));
+        let channel = Channel::balance_list(endpoints);
+        Clients::over(&channel, Some(format!("Bearer {token}")))
+    }
+
+    /// As [`Private::client`], for a service that is not up yet, or not all the time.
+    ///
+    /// # Panics
+    /// When there is nobody of that name.
+    pub fn lazy_client(&self, name: &str) -> Clients {
+        let port = self
+            .server
+            .rsplit(':')
+            .next()
+            .and_then(|port| port.parse().ok());
+        self.client_of_any(name, &[port.expect("a port")])
+    }
+
     /// Clients that send this authorization header.
     ///
     /// # Panics
@@ -366,35 +338,4 @@ async fn issuer_for(pack: &Path) -> DevIssuer {
     let people: People = toml::from_str(&people).expect("people");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     DevIssuer::start(people.people, listener).expect("an issuer")
-}
-
-impl Service {
-    /// Its process id, while it runs.
-    pub fn id(&self) -> Option<u32> {
-        self.child.id()
-    }
-
-    /// SIGKILL: no destructor, no drain.
-    ///
-    /// # Panics
-    /// When it has ended already.
-    pub async fn kill_hard(mut self) {
-        self.child.start_kill().expect("it runs");
-        let _ = self.child.wait().await;
-    }
-
-    /// SIGTERM; returns how it ended.
-    ///
-    /// # Panics
-    /// When it does not end in time.
-    pub async fn terminate(mut self) -> std::process::ExitStatus {
-        let pid = self
-            .child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .expect("it runs");
-        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it runs");
-        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        ended.expect("it ends in time").expect("it is ours")
-    }
 }

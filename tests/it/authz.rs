@@ -125,6 +125,7 @@ async fn mutate(rpc: &str, caller: &Clients, name: &str) -> Result<(), Status> {
             };
             caller.decision_nonce(&decision).await.map(drop)
         }
+        "ReviewAccessRequest" => caller.review_with(name, &uuid()).await.map(drop),
         "RevokeAccessRequest" => caller.revoke(name).await.map(drop),
         "Sweep" => {
             let request = SweepRequest {

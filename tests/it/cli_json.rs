@@ -159,6 +159,15 @@ async fn every_command_prints_one_object() {
     assert_eq!(returned["endCause"], "END_CAUSE_RETURNED");
     kept("return.json", &returned["proof"]);
 
+    let frank = Cli::of(world, "frank");
+    let glass = "request prod-reports --break-glass --for 5m --ticket INC-7 -m look";
+    let glass: Vec<_> = glass.split(' ').collect();
+    let opened = id_of(&json(&frank, seen, &glass).await.json());
+    json(&frank, seen, &["return", &opened]).await;
+    let review = ["review", &opened, "-m", "rightly so"];
+    let reviewed = json(&Cli::of(world, "dave"), seen, &review).await.json();
+    assert_eq!(reviewed["review"]["reason"], "rightly so");
+
     let erin = Cli::of(world, "erin");
     let trail = json(&erin, seen, &["audit", "show", &id]).await.json();
     assert_eq!(trail["historyDigest"].as_str().unwrap().len(), 64);
@@ -221,6 +230,7 @@ async fn every_command_reports_its_error_as_one_object() {
         &["extend", unknown, "--by", "5m", "-m", "more"],
         &["withdraw", unknown],
         &["return", unknown],
+        &["review", unknown, "-m", "seen"],
         &["revoke", unknown, "-m", "enough"],
         &["timeline", unknown],
         &["audit", "show", unknown],

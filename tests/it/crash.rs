@@ -1,6 +1,8 @@
 //! A sample of what `cargo xtask crash` plays: somebody dies, and nothing is lost or left.
 
-use hallpass_crash::{Kill, Moment, Run, Scenario, Victim, World, expiries, overdue};
+use hallpass_crash::{
+    Kill, Moment, Run, Scenario, Victim, World, expiries, overdue, replicas, upgrade,
+};
 
 /// Plays one after the other in one world.
 async fn all_is_well(runs: &[(Scenario, Victim, Moment)]) {
@@ -116,4 +118,34 @@ async fn what_is_overdue_when_the_service_comes_back_is_of_no_use_and_ended() {
     assert_eq!((tally.ended, tally.accepted_meanwhile), (24, 0));
     assert_eq!(tally.roles_left, 0);
     assert!(tally.in_order > 0.5, "{tally:?}");
+}
+
+#[tokio::test]
+async fn replicas_that_die_in_turn_under_load_lose_nothing_and_end_nothing_late() {
+    let options = replicas::Options {
+        every_ms: 1_000,
+        at_once: 16,
+        grant_seconds: 45,
+        requests_each: 4,
+        rounds: 1,
+    };
+    let tally = replicas::count(&options).await.expect("a load");
+    replicas::show(&tally);
+    assert!(tally.is_clean(), "{tally:#?}");
+    assert_eq!(tally.outages.len(), 7, "each died");
+    assert!(tally.asked >= 16, "the load went on meanwhile");
+    assert!(tally.looked_at > 0, "sessions were used");
+    let ended: usize = tally.ended.values().sum();
+    assert_eq!(ended, tally.asked, "every request came to its end");
+}
+
+/// With one build in both places it shows the procedure; `crash upgrade` takes another build.
+#[tokio::test]
+async fn requests_stay_open_while_every_process_is_replaced_and_put_back() {
+    let options = upgrade::Options {
+        previous: harness::binary("hallpassd"),
+    };
+    let tally = upgrade::rehearse(&options).await.expect("a rehearsal");
+    assert!(tally.faults.is_empty(), "{:?}", tally.faults);
+    assert_eq!((tally.requests, tally.failed_tasks), (8, 0));
 }

@@ -324,9 +324,9 @@ async fn what_giving_and_taking_costs_is_counted() {
     ];
     let expected = [
         &give_and_take[..3],
-        &proof[..1],
-        &give_and_take[3..],
         &proof[..],
+        &give_and_take[3..],
+        &proof[..1],
     ]
     .concat();
     assert_eq!(actions, expected);

@@ -387,7 +387,7 @@ async fn a_denial_says_why_and_a_verdict_is_yes_or_no() {
             request_id: uuid(),
             verdict,
             reason: reason.to_owned(),
-            decision_token: String::new(),
+            ..Default::default()
         };
         let mut approval = bob.approval.clone();
         async move { approval.decide_access_request(request).await.unwrap_err() }

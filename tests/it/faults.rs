@@ -138,7 +138,7 @@ async fn an_approval_with_no_worker_is_one_decision_however_often_it_is_sent() {
         request_id: uuid(),
         verdict: Verdict::Approve.into(),
         reason: "looked at it".to_owned(),
-        decision_token: String::new(),
+        ..Default::default()
     };
     let decide = || async {
         bob.approval

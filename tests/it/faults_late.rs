@@ -83,6 +83,11 @@ async fn a_stale_allow_of_a_created_role_is_no_end() {
 }
 
 #[tokio::test]
+async fn a_stale_allow_of_a_created_role_is_no_end_though_the_role_reads_as_gone() {
+    a_late_denial_is_waited_for("sandbox-scratch", Reads::Written).await;
+}
+
+#[tokio::test]
 async fn a_new_role_that_shows_late_is_waited_for_and_made_once() {
     for reads in [Reads::Old, Reads::Written] {
         let world = Private::start().await;

@@ -99,7 +99,7 @@ async fn a_decision_repeated_counts_once_and_its_id_takes_no_other() {
         request_id: uuid(),
         verdict: Verdict::Approve.into(),
         reason: "fine".to_owned(),
-        decision_token: String::new(),
+        ..Default::default()
     };
     let yes = bob.signed(yes).await.unwrap();
     let first = decide(&bob, yes.clone()).await.unwrap();

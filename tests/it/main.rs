@@ -27,6 +27,7 @@ mod operate;
 mod policy_reload;
 mod recipes;
 mod replay;
+mod rules;
 mod secrets;
 mod sweep;
 mod wire_names;

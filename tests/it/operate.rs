@@ -1,6 +1,8 @@
 //! What operators lean on: encrypted histories, TLS that is renewed, health and figures.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+mod check;
 mod encryption;
 mod figures;
+mod traces;
 mod transport;

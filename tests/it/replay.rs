@@ -23,9 +23,11 @@ use temporalio_sdk::workflow_replayer::{
 };
 
 /// What each version's folder must have: each way a request can go.
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 14] = [
+    "break-glass",
     "denied-person",
     "denied-policy",
+    "escalated",
     "expired-assume",
     "expired-create",
     "extended",
@@ -33,6 +35,7 @@ const KINDS: [&str; 11] = [
     "returned",
     "revoked",
     "role-cuts",
+    "shortened",
     "signed-by-provider",
     "withdrawn",
 ];
@@ -60,6 +63,23 @@ pub(crate) fn recorded() -> Vec<(String, History)> {
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
     found
+}
+
+/// Keeps the policies that decided recorded requests, so that auditors' tools can decide again.
+fn keep_policies(archive: &Path) {
+    for bundle in std::fs::read_dir(archive).unwrap() {
+        let bundle = bundle.unwrap();
+        let kept = folder().join("../policies").join(bundle.file_name());
+        std::fs::create_dir_all(kept.join("policies")).unwrap();
+        for part in ["", "policies"] {
+            for file in std::fs::read_dir(bundle.path().join(part)).unwrap() {
+                let file = file.unwrap();
+                if file.path().is_file() {
+                    std::fs::copy(file.path(), kept.join(part).join(file.file_name())).unwrap();
+                }
+            }
+        }
+    }
 }
 
 fn named(name: &str) -> History {
@@ -179,6 +199,13 @@ fn the_recorded_histories_show_what_their_names_say() {
         assert!(ran.contains(&"hallpass.issue".to_owned()), "{opened}");
         assert!(ran.contains(&"hallpass.end_access".to_owned()), "{opened}");
     }
+    assert_eq!(
+        ran("escalated")
+            .iter()
+            .filter(|a| *a == "hallpass.notify")
+            .count(),
+        2
+    );
     assert!(ran("role-cuts").contains(&"hallpass.write_cuts".to_owned()));
     for shut in ["denied-person", "denied-policy", "lapsed", "withdrawn"] {
         let ran = ran(shut);

@@ -7,6 +7,7 @@
 mod approving;
 mod ending;
 mod granting;
+mod telling;
 
 use hallpass_evidence::{Envelope, Statement};
 use hallpass_types::EndInstant;
@@ -72,6 +73,9 @@ impl AccessRequest {
             Self::provision(ctx, &admitted).await?;
             Self::stay_active(ctx).await?;
             Self::take_back(ctx, &admitted).await?;
+            // Access is over; only the review is open. Cancelling does not close it.
+            ctx.wait_condition_with_options(|s| s.core.is_reviewed(), detached())
+                .await?;
         }
         // An update in flight would fail if the workflow closed over it.
         let me = ctx.clone();
@@ -115,6 +119,16 @@ impl AccessRequest {
     pub fn revoke(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
         self.hear_signal(
             "revoke",
+            decode(ctx.payload_converter(), raw),
+            ctx.workflow_time(),
+        );
+    }
+
+    /// A reviewer's signed word on access that an exception opened.
+    #[signal(name = "review")]
+    pub fn review(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
+        self.hear_signal(
+            "review",
             decode(ctx.payload_converter(), raw),
             ctx.workflow_time(),
         );

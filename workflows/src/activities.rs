@@ -9,11 +9,11 @@ use temporalio_common::ActivityError;
 use temporalio_macros::activity_definitions;
 
 use crate::wire::{
-    Admission, AdmitInput, EndInput, IssueInput, MoveFenceInput, ProvisionInput, SweepInput,
-    SweepReport, WeighInput, Weighing, WriteCutsInput, WriteCutsOutput,
+    Admission, AdmitInput, EndInput, IssueInput, MoveFenceInput, NotifyInput, ProvisionInput,
+    SweepInput, SweepReport, WeighInput, Weighing, WriteCutsInput, WriteCutsOutput,
 };
 
-pub use ports::{Admit, EndAccess, Issue, MoveFence, Provision, Sweep, Weigh, WriteCuts};
+pub use ports::{Admit, EndAccess, Issue, MoveFence, Notify, Provision, Sweep, Weigh, WriteCuts};
 
 /// Activities of an access request.
 #[derive(Debug)]
@@ -52,6 +52,12 @@ impl Ports {
     /// Assumes the role and seals the session to the requester's key.
     #[activity(name = "hallpass.issue")]
     pub fn issue(_: IssueInput) -> Result<SealedCredentials, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Tells people something. Nothing waits for it, and nothing depends on it.
+    #[activity(name = "hallpass.notify")]
+    pub fn notify(_: NotifyInput) -> Result<(), ActivityError> {
         unimplemented!()
     }
 

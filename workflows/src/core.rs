@@ -3,6 +3,7 @@
 //! No Temporal in here: the workflow around it feeds instants, payloads and activity results in.
 
 mod hearing;
+mod owing;
 
 use std::collections::BTreeMap;
 
@@ -10,8 +11,8 @@ use hallpass_evidence::{Envelope, Statement};
 use hallpass_types::machine::{EndCause, Event, IllegalTransition, Phase, State};
 use hallpass_types::snapshot::Receipt;
 use hallpass_types::{
-    ApprovalsNeeded, Credential, EndInstant, EvidenceLevel, Grant, Principal, ProofOfEnd, Reason,
-    RecordedDecision, Refusal, RequestId, RequestSnapshot,
+    ApprovalsNeeded, Asked, Credential, EndInstant, EvidenceLevel, Grant, GrantDuration, Principal,
+    ProofOfEnd, Reason, RecordedDecision, Refusal, RequestId, RequestSnapshot, Review,
 };
 use jiff::Timestamp;
 
@@ -63,6 +64,9 @@ pub struct RequestCore {
     note: Option<String>,
     refusals: Vec<Refusal>,
     refused_count: u64,
+    granted: Option<GrantDuration>,
+    asked: Vec<Asked>,
+    review: Option<Review>,
 }
 
 impl RequestCore {
@@ -93,6 +97,9 @@ impl RequestCore {
             note: None,
             refusals: Vec::new(),
             refused_count: 0,
+            granted: None,
+            asked: Vec::new(),
+            review: None,
         }
     }
 
@@ -373,6 +380,9 @@ impl RequestCore {
             end_order: order.map(|o| (o.actor.clone(), o.reason.clone())),
             refusals: self.refusals.clone(),
             refused_count: self.refused_count,
+            granted: self.granted,
+            asked: self.asked.clone(),
+            review: self.review.clone(),
         })
     }
 
@@ -385,5 +395,32 @@ impl RequestCore {
             issued: count(self.credentials.len()),
             refused: self.refused_count,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hearing::tests::{approve, code, key, now, person, signed, statement, waiting};
+    use super::*;
+
+    #[test]
+    fn a_decision_whose_token_does_not_hold_is_refused_after_all() {
+        let (mut core, spec) = waiting();
+        let by = |who, n| signed(&statement(&spec, person(who, None), n, approve()));
+        assert_eq!(code(core.hear("decide", by("bob", 2), now())), "new");
+        assert_eq!(code(core.hear("decide", by("carol", 3), now())), "new");
+        let weighing: Weighing = serde_json::from_value(serde_json::json!({
+            "tally": { "owner": 0, "security": 0, "distinct": 0 },
+            "required": null, "answers": [], "not_counted": [], "denied_by": null,
+            "disproved": [{ "decision": key(2), "code": "nonce_mismatch", "why": "no" }],
+        }))
+        .unwrap();
+        core.weigh(&weighing, 2, now());
+        assert!(!core.has_new_decisions() && core.decision_count() == 1);
+        assert_eq!(core.evidence().unwrap().decisions.len(), 1);
+        let again = core.hear("decide", by("bob", 2), now());
+        assert_eq!(code(again), "nonce_mismatch");
+        assert_eq!(code(core.hear("decide", by("bob", 4), now())), "new");
+        assert!(core.has_new_decisions());
     }
 }

@@ -17,6 +17,9 @@ pub const REFUSED: &str = "Refused";
 /// Failure type of an end for which the shared role has no room: a person has to make some.
 pub const NO_ROOM: &str = "NoRoom";
 
+/// Names the timers of escalations in histories; the groups follow.
+pub const ESCALATION: &str = "ask as well: ";
+
 /// One attempt of anything that talks to the directory, the policy engine or AWS.
 const ATTEMPT: Duration = Duration::from_secs(30);
 
@@ -40,6 +43,17 @@ pub fn deciding() -> ActivityOptions {
         .retry_policy(patient(Duration::from_secs(1), Duration::from_secs(10)))
         .cancellation_token(WorkflowCancellationToken::new())
         .build()
+}
+
+/// Telling people: tried for an hour, then given up. Whoever starts it does not wait for it.
+pub fn notifying() -> ActivityOptions {
+    ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
+        start_to_close: Duration::from_secs(15),
+        schedule_to_close: Duration::from_secs(3600),
+    })
+    .retry_policy(patient(Duration::from_secs(1), Duration::from_secs(60)))
+    .cancellation_token(WorkflowCancellationToken::new())
+    .build()
 }
 
 /// Giving: tried until the end at the most, since nothing given later would be of use.

@@ -4,8 +4,8 @@ use hallpass_evidence::{Envelope, Keyring};
 use hallpass_types::snapshot::Receipt;
 use hallpass_types::{
     AccessRequestId, AccessRequestSpec, ApprovalTally, Cut, EndCause, EndInstant, Entitlement,
-    Grant, GrantDuration, PolicyAnswer, PrincipalId, Refusal, RequestId, RequestSnapshot,
-    SealedCredentials, Sha256Digest, SharedRole,
+    Exception, Grant, GrantDuration, PolicyAnswer, PrincipalId, Refusal, RequestId,
+    RequestSnapshot, SealedCredentials, Sha256Digest, SharedRole, Stages,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,15 @@ pub struct Admitted {
     pub approval_window_seconds: u32,
     /// How many sessions one grant may issue.
     pub max_issues: u32,
+    /// Who is asked, and when.
+    #[serde(default, skip_serializing_if = "Stages::is_empty")]
+    pub stages: Stages,
+    /// What is owed where the activate gate opened at once by way of an exception.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exception: Option<Exception>,
+    /// Whether notices go anywhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub notifies: bool,
 }
 
 /// The signed facts that later activities verify again for themselves.
@@ -106,6 +115,12 @@ pub struct Weighing {
     pub not_counted: Vec<(PrincipalId, PolicyAnswer)>,
     /// A permitted approver who said no.
     pub denied_by: Option<PrincipalId>,
+    /// For how long it opens, where an approval that counts is for less than was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortened: Option<GrantDuration>,
+    /// What is owed where the gate opened by way of an exception.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exception: Option<Exception>,
     /// Decisions that the approver's identity provider signed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proven: Vec<IdentityProof>,
@@ -197,6 +212,45 @@ pub struct EndInput {
     pub end: EndInstant,
     /// Why it ends.
     pub cause: EndCause,
+}
+
+/// What people are told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Notice {
+    /// A request waits for them.
+    Asked,
+    /// A request still waits, and now they are asked as well.
+    Escalated,
+    /// Access opened by way of an exception.
+    BreakGlass,
+    /// Something could not be taken back yet.
+    Stuck,
+}
+
+impl Notice {
+    /// Its name in messages, for instance `break_glass`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Escalated => "escalated",
+            Self::BreakGlass => "break_glass",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
+/// What telling people needs. Who is told is policy's word; nothing is given by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotifyInput {
+    /// Of what.
+    pub notice: Notice,
+    /// Whom.
+    pub groups: std::collections::BTreeSet<String>,
+    /// The signed request.
+    pub start: Envelope,
+    /// The workflow's time.
+    pub at: Timestamp,
 }
 
 /// What an update answers: refusals are answers, so that the history shows them.

@@ -237,15 +237,17 @@ impl Facts {
         let (event_id, admitted) = self.admitted()?;
         let at_once =
             admitted.request.allows() && admitted.activate.allows() && admitted.required.is_some();
-        let opened = match at_once {
-            true => Some(event_id),
+        let (opened, shortened) = match at_once {
+            true => Some((event_id, None)),
             false => self
                 .weighings()
                 .find(|(_, input, w)| input.extended_duration.is_none() && w.allows())
-                .map(|(event_id, _, _)| event_id),
+                .map(|(event_id, _, w)| (event_id, w.shortened)),
         }?;
         let at = self.seen_at.get(&opened)?;
-        Some((opened, EndInstant::after(*at, admitted.spec.duration)))
+        let asked = admitted.spec.duration;
+        let granted = shortened.map_or(asked, |shorter| asked.min(shorter));
+        Some((opened, EndInstant::after(*at, granted)))
     }
 
     /// Extensions that were granted: the event of the answer and the new end.

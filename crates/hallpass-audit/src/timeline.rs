@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use hallpass_evidence::{Envelope, Keyring};
 use hallpass_types::{Grant, ProofOfEnd, Sha256Digest};
-use hallpass_workflows::wire::{Admission, EndInput, Outcome, Weighing};
+use hallpass_workflows::timeouts::ESCALATION;
+use hallpass_workflows::wire::{Admission, Admitted, EndInput, Outcome, Weighing};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
@@ -15,7 +16,8 @@ use temporalio_common::protos::temporal::api::history::v1::history_event::Attrib
 use temporalio_common::protos::temporal::api::history::v1::{History, HistoryEvent};
 
 use words::{
-    Step, answered, closed, made, proved, requested, scheduled, spoken, step, updated, weighed,
+    Step, answered, asked, closed, excepted, made, proved, requested, scheduled, spoken, step,
+    updated, weighed,
 };
 
 /// One step.
@@ -86,6 +88,8 @@ pub fn timeline(history: &History) -> Vec<Entry> {
 struct Reader {
     activities: HashMap<i64, (String, Option<Payload>)>,
     updates: HashMap<String, String>,
+    /// Groups by the event that started the timer after which they are asked as well.
+    escalations: HashMap<i64, String>,
     trust: Option<(Keyring, String)>,
 }
 
@@ -96,6 +100,9 @@ impl Reader {
             .as_ref()
             .and_then(|t| Timestamp::new(t.seconds, t.nanos).ok())
             .unwrap_or(Timestamp::UNIX_EPOCH);
+        if let Some(groups) = escalation(event) {
+            self.escalations.insert(event.event_id, groups);
+        }
         let steps = event
             .attributes
             .as_ref()
@@ -141,6 +148,10 @@ impl Reader {
             }
             Attributes::ActivityTaskFailedEventAttributes(a) => {
                 vec![self.failed(a.scheduled_event_id, a.failure.as_ref())]
+            }
+            Attributes::TimerFiredEventAttributes(a) => {
+                let groups = self.escalations.get(&a.started_event_id);
+                groups.map(|groups| asked(groups)).into_iter().collect()
             }
             Attributes::WorkflowExecutionUpdateAcceptedEventAttributes(a) => {
                 let request = a.accepted_request.as_ref();
@@ -240,9 +251,11 @@ impl Reader {
                             required.distinct, required.owner, required.security
                         );
                         steps.push(step("policy", "approvals.needed", words));
+                        steps.extend(first_asked(&admitted));
                     } else if admitted.required.is_some() {
                         steps.push(answered(&admitted.activate));
                     }
+                    steps.extend(admitted.exception.as_ref().map(excepted));
                     steps
                 }
                 Some(Admission::Refused { code, why }) => {
@@ -260,6 +273,22 @@ impl Reader {
             _ => Vec::new(),
         }
     }
+}
+
+/// Whom the request was put to at once, where people are asked.
+fn first_asked(admitted: &Admitted) -> Option<Step> {
+    let owners = &admitted.entitlement.owners;
+    let told = admitted.stages.told(owners, std::time::Duration::ZERO);
+    let told: Vec<_> = told.into_iter().collect();
+    let asks = admitted.request.allows() && !told.is_empty();
+    asks.then(|| asked(&told.join(", ")))
+}
+
+/// The groups that a timer of an escalation names.
+fn escalation(event: &HistoryEvent) -> Option<String> {
+    let summary = event.user_metadata.as_ref()?.summary.as_ref()?;
+    let text: String = decode(summary)?;
+    text.strip_prefix(ESCALATION).map(str::to_owned)
 }
 
 fn first<T: DeserializeOwned>(payloads: Option<&Payloads>) -> Option<T> {

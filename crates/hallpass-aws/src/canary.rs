@@ -97,18 +97,27 @@ impl Aws {
         order: &EndOrder,
         now: Timestamp,
     ) -> Result<DeniedCall, AwsError> {
+        until_refused(PATIENCE, || self.ask_for_session(order, now)).await
+    }
+
+    /// Asks for a session of a created role, which must be refused.
+    ///
+    /// # Errors
+    /// [`AwsError`] of class NotYetVisible when one is given.
+    pub(crate) async fn ask_for_session(
+        &self,
+        order: &EndOrder,
+        now: Timestamp,
+    ) -> Result<DeniedCall, AwsError> {
         let call = format!("sts AssumeRole {}", order.grant.role_arn.role_name());
-        until_refused(PATIENCE, || async {
-            match self.session(&order.order, &order.grant, now).await {
-                Err(error) => no_session(&call, error),
-                Ok(_) => {
-                    let message = format!("{call} is still allowed");
-                    let class = ErrorClass::NotYetVisible;
-                    Err(AwsError::found("AssumeRole", class, message))
-                }
+        match self.session(&order.order, &order.grant, now).await {
+            Err(error) => no_session(&call, error),
+            Ok(_) => {
+                let message = format!("{call} is still allowed");
+                let class = ErrorClass::NotYetVisible;
+                Err(AwsError::found("AssumeRole", class, message))
             }
-        })
-        .await
+        }
     }
 
     async fn probe(

@@ -239,7 +239,7 @@ impl Connection {
 }
 
 /// The role behind `arn:aws:sts::{account}:assumed-role/{role}/{session}`.
-fn assumed_role_name(arn: &str) -> Option<&str> {
+pub(crate) fn assumed_role_name(arn: &str) -> Option<&str> {
     arn.split(':')
         .nth(5)?
         .strip_prefix("assumed-role/")?

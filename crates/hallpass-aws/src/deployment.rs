@@ -153,6 +153,9 @@ impl AccountSetup {
             usable.extend(&own);
             let give = bounded(Statement::allow(&WITHIN_BOUNDARY, &own));
             statements.push(give.named("GiveWithinBoundary"));
+            let boundaries: Vec<&str> = self.boundaries.iter().map(String::as_str).collect();
+            let look = Statement::allow(&["iam:GetPolicy"], &boundaries);
+            statements.push(look.named("FindBoundaries"));
         }
         // Also without entitlements that create: what is left over from earlier ones is ended.
         statements.push(Statement::allow(&ON_OWN_ROLES, &own).named("ManageOwnRoles"));

@@ -1,7 +1,7 @@
 //! Ending a grant: cut, delete, prove.
 
 use aws_sdk_iam::operation::RequestId as _;
-use hallpass_types::{CanaryFence, Control, Cut, DeniedCall, Grant, ProofOfEnd, ReadBack};
+use hallpass_types::{CanaryFence, Control, Cut, DeniedCall, ProofOfEnd, ReadBack};
 use jiff::Timestamp;
 
 use crate::canary::Canary;
@@ -126,7 +126,8 @@ impl Aws {
         })
     }
 
-    /// Deletion and control run side by side: the deletion waits for nothing.
+    /// AWS refuses first, then the role goes: what IAM says of a deleted role tells nothing about its
+    /// sessions, and none can be made any more to see it.
     async fn end_created(
         &self,
         account: &Connection,
@@ -134,29 +135,104 @@ impl Aws {
         now: impl Fn() -> Timestamp + Send + Sync,
     ) -> Result<ProofOfEnd, AwsError> {
         let (grant, facts) = (&order.grant, &order.order);
+        let name = grant.role_arn.role_name();
+        let role = get_role(account, name).await?;
+        if let Some(role) = &role
+            && !is_ours(account, role, facts).await?
+        {
+            return Err(not_ours(name));
+        }
         let end_has_come = facts.end.has_come(now());
-        let mut aws_request_ids = Vec::new();
-        let control = async {
-            if end_has_come {
-                Canary::none(END_HAD_COME)
-            } else {
-                self.control(facts, grant, now()).await
-            }
+        let by_itself = match (&role, end_has_come) {
+            (None, _) => Some(self.no_session(order, now()).await?),
+            (Some(_), true) => self.refused_by_fence(order, now()).await?,
+            (Some(_), false) => None,
         };
-        let deleted = delete_role(account, facts, grant, end_has_come, &mut aws_request_ids);
-        let (deleted, Canary { control, .. }) = tokio::join!(deleted, control);
-        deleted?;
-        let canary = self.no_session(order, now()).await?;
+        let fence_holds = by_itself.is_some();
+        let mut ids = Vec::new();
+        let seen = match by_itself {
+            Some(canary) => RefusedRole {
+                control: Control::Missing {
+                    why: match end_has_come {
+                        true => END_HAD_COME.to_owned(),
+                        false => "the role was gone already".to_owned(),
+                    },
+                },
+                canary,
+                fence: None,
+            },
+            None => self.denied_early(account, order, &now, &mut ids).await?,
+        };
+        if role.is_some() {
+            delete_role(account, name, fence_holds, &mut ids).await?;
+        }
+        if seen.fence.is_some() {
+            let call = self.no_session(order, now()).await?;
+            ids.extend(call.aws_request_id);
+        }
         let role_arn = grant.role_arn.clone();
         Ok(ProofOfEnd {
             proved_at: now(),
             read_back: ReadBack::RoleGone { role_arn },
-            control,
-            canary,
-            canary_fence: None,
-            aws_request_ids,
+            control: seen.control,
+            canary: seen.canary,
+            canary_fence: seen.fence,
+            aws_request_ids: ids,
         })
     }
+
+    /// The refusal to assume a role whose end has come; `None` where AWS still lets in: its clock is
+    /// behind ours, or somebody has changed the role.
+    async fn refused_by_fence(
+        &self,
+        order: &EndOrder,
+        now: Timestamp,
+    ) -> Result<Option<DeniedCall>, AwsError> {
+        match self.ask_for_session(order, now).await {
+            Ok(call) => Ok(Some(call)),
+            Err(error) if error.class == ErrorClass::NotYetVisible => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Denies all on the role and waits until a session of it is refused. Deny and control run side
+    /// by side: the deny waits for nothing.
+    async fn denied_early(
+        &self,
+        account: &Connection,
+        order: &EndOrder,
+        now: impl Fn() -> Timestamp,
+        ids: &mut Vec<String>,
+    ) -> Result<RefusedRole, AwsError> {
+        let (grant, facts) = (&order.grant, &order.order);
+        let deny = documents::deny_all().to_json();
+        let name = grant.role_arn.role_name();
+        let deny = put_role_policy(account, name, DENY_ALL_POLICY, deny);
+        let (denied, canary) = tokio::join!(deny, self.control(facts, grant, now()));
+        ids.extend(denied?);
+        let Canary { session, control } = canary;
+        let (canary, fence) = match session {
+            Some(session) => {
+                let canary = self.refused(facts, &session).await?;
+                ids.extend(session.request_id);
+                (canary, Some(fence_of(facts)))
+            }
+            // A role that lets nobody in, for instance one that was made half-way.
+            None => (self.no_session(order, now()).await?, None),
+        };
+        Ok(RefusedRole {
+            control,
+            canary,
+            fence,
+        })
+    }
+}
+
+/// What showed that a created role gives no access, while it still stood.
+struct RefusedRole {
+    control: Control,
+    canary: DeniedCall,
+    fence: Option<CanaryFence>,
 }
 
 /// The proof of a grant on a shared role whose end has come: the fence did it, a canary shows it.
@@ -182,25 +258,17 @@ fn fence_of(order: &Order) -> CanaryFence {
     }
 }
 
-/// Deletes the role of a grant and reads back that it is gone.
+/// Deletes a role that gives no access any more, and reads back that it is gone.
 async fn delete_role(
     account: &Connection,
-    order: &Order,
-    grant: &Grant,
-    end_has_come: bool,
+    name: &str,
+    fence_holds: bool,
     ids: &mut Vec<String>,
 ) -> Result<(), AwsError> {
-    let name = grant.role_arn.role_name();
-    let Some(role) = get_role(account, name).await? else {
-        return Ok(());
-    };
-    if !is_ours(account, &role, order).await? {
-        return Err(not_ours(name));
-    }
-    let deleted = if end_has_come {
+    let deleted = if fence_holds {
         delete_fenced(account, name, ids).await
     } else {
-        strip_and_delete(account, name, false, ids).await
+        strip_and_delete(account, name, true, ids).await
     };
     match deleted {
         // Somebody else, or an earlier attempt of ours, was quicker.
@@ -233,14 +301,15 @@ async fn delete_fenced(
     }
 }
 
+/// Takes a role apart and deletes it; denies all first unless it is known to give no access.
 pub(crate) async fn strip_and_delete(
     account: &Connection,
     name: &str,
-    end_has_come: bool,
+    gives_nothing: bool,
     ids: &mut Vec<String>,
 ) -> Result<(), AwsError> {
     let iam = account.iam();
-    if !end_has_come {
+    if !gives_nothing {
         let deny = documents::deny_all().to_json();
         ids.extend(put_role_policy(account, name, DENY_ALL_POLICY, deny).await?);
     }

@@ -288,12 +288,12 @@ async fn a_created_role_costs_five_calls_and_three_for_the_proof() {
             "CreateRole",
             "PutRolePolicy",
             "AssumeRole",
-            // Proof: that it is the role of this request, that it is gone, that it gives nothing.
+            // Proof: that it is the role of this request, that it gives nothing, that it is gone.
             "GetRole",
+            "AssumeRole",
             "DeleteRolePolicy",
             "DeleteRole",
             "GetRole",
-            "AssumeRole",
         ]
     );
 }

@@ -14,7 +14,9 @@ use hallpass_types::{AccessRequestId, EntitlementId, GrantDuration};
 pub(crate) use credentials::{
     ConfigureArgs, ConsoleArgs, CredsFormat, EnvShell, ExecArgs, ProcessArgs,
 };
-pub(crate) use requests::{DecisionArgs, LsArgs, ProofWait, RequestArgs, StateName};
+pub(crate) use requests::{
+    ApproveArgs, DenyArgs, LsArgs, ProofWait, RequestArgs, ReviewArgs, StateName,
+};
 
 use crate::{durations, exit};
 
@@ -25,7 +27,7 @@ Examples:
   hallpass exec ar-… -- aws rds describe-db-instances  use it; nothing is written to disk
   hallpass return ar-…                                 done early; waits for the proof
   hallpass queue                                       what waits for your decision
-  hallpass approve ar-… -m \"seen with Ada\"
+  hallpass approve ar-… --for 30m -m \"seen with Ada\"
   hallpass timeline ar-… --output json | jq .          what happened, from the record
 ";
 
@@ -170,21 +172,9 @@ pub(crate) enum Command {
     /// Requests that wait for your decision
     Queue,
     /// Say yes to requests that wait for you; `hallpass queue` lists them
-    Approve {
-        #[command(flatten)]
-        decision: DecisionArgs,
-        /// Why, for the record
-        #[arg(short = 'm', long, value_name = "TEXT")]
-        reason: Option<String>,
-    },
+    Approve(ApproveArgs),
     /// Say no to requests that wait for you; one no is enough
-    Deny {
-        #[command(flatten)]
-        decision: DecisionArgs,
-        /// Why; it goes into the record
-        #[arg(short = 'm', long, value_name = "TEXT")]
-        reason: String,
-    },
+    Deny(DenyArgs),
     /// Whether access is active, by exit code; prints the request's id
     Check {
         /// Which request: `ar-…`, or the name of an entitlement
@@ -258,6 +248,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         wait: ProofWait,
     },
+    /// Close the review of access that was opened by break-glass; `hallpass queue` lists them
+    Review(ReviewArgs),
     /// Who did what, when, from the workflow's history
     Timeline {
         /// Which request: `ar-…`

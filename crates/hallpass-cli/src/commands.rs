@@ -90,13 +90,9 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Queue => list::queue(&cx).await,
         Command::Show { id } => show::run(&cx, &id.0).await,
         Command::Watch { id, until, timeout } => watch::run(&cx, id.0, until, timeout).await,
-        Command::Approve { decision, reason } => {
-            let reason = reason.unwrap_or_default();
-            decide::run(&cx, &decision, v1::Verdict::Approve, reason).await
-        }
-        Command::Deny { decision, reason } => {
-            decide::run(&cx, &decision, v1::Verdict::Deny, reason).await
-        }
+        Command::Approve(args) => decide::approve(&cx, args).await,
+        Command::Deny(args) => decide::deny(&cx, args).await,
+        Command::Review(args) => decide::review(&cx, args).await,
         Command::Check { target } => check::check(&cx, &target).await,
         Command::Time { target } => check::time(&cx, target.as_ref()),
         Command::Creds { target, format } => creds::run(&cx, &target, format).await,

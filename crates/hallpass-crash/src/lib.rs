@@ -10,10 +10,12 @@ pub mod emulator;
 pub mod expiries;
 mod matrix;
 pub mod overdue;
+pub mod replicas;
 mod run;
 mod scenario;
 mod script;
 mod totals;
+pub mod upgrade;
 mod world;
 
 pub use matrix::{Selection, sweep};

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use hallpass_crash::{command, emulator, expiries, overdue};
+use hallpass_crash::{command, emulator, expiries, overdue, replicas, upgrade};
 
 /// Play requests against real processes, kill one of them on the way, and look at what is left.
 #[derive(Parser)]
@@ -21,6 +21,10 @@ enum Other {
     Expiries(expiries::Options),
     /// Requests that are overdue when the service comes back from SIGKILL.
     Overdue(overdue::Options),
+    /// Two processes of each role under load, of which each dies in turn, and Temporal too.
+    Replicas(replicas::Options),
+    /// Requests that are open while the service is upgraded, and while it is rolled back.
+    Upgrade(upgrade::Options),
     /// Whether the emulator still tells the truth.
     EmulatorCheck(emulator::Options),
 }
@@ -46,6 +50,8 @@ async fn act(arguments: Arguments) -> anyhow::Result<bool> {
         None => Ok(command::run(arguments.matrix).await),
         Some(Other::Expiries(options)) => expiries::run(&options).await,
         Some(Other::Overdue(options)) => overdue::run(&options).await,
+        Some(Other::Replicas(options)) => replicas::run(&options).await,
+        Some(Other::Upgrade(options)) => upgrade::run(&options).await,
         Some(Other::EmulatorCheck(options)) => emulator::run(&options).await,
     }
 }

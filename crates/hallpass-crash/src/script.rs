@@ -180,15 +180,24 @@ impl Stage {
 
     /// Waits until the request is over, and sees whether its sessions are.
     pub(crate) async fn is_over(&self, request: &AccessRequest) -> anyhow::Result<()> {
-        while !is_final(&self.look(request).await?) {
-            self.pause("the end").await?;
-        }
+        self.over(request).await?;
         if let Some(reading) = self.session_reads(request).await
             && reading == Reading::Allowed
         {
             bail!("{} is over, and its session is allowed", request.name);
         }
         Ok(())
+    }
+
+    /// Waits until the request is over.
+    pub(crate) async fn over(&self, request: &AccessRequest) -> anyhow::Result<AccessRequest> {
+        loop {
+            let now = self.look(request).await?;
+            if is_final(&now) {
+                return Ok(now);
+            }
+            self.pause("the end").await?;
+        }
     }
 
     /// What the emulator says to the request's session, when there is one.

@@ -15,7 +15,7 @@ use crate::run::Victim;
 /// The roles, each a process of its own.
 const ROLES: [&str; 3] = ["api", "worker", "ends"];
 /// Those of the sample pack who act in scenarios.
-const PEOPLE: [&str; 5] = ["alice", "bob", "carol", "dave", "deploy-bot"];
+pub(crate) const PEOPLE: [&str; 5] = ["alice", "bob", "carol", "dave", "deploy-bot"];
 
 /// Everything that can be killed.
 pub struct World {
@@ -26,7 +26,7 @@ pub struct World {
 /// Everybody who asks and looks on, none of whom can be killed.
 #[derive(Clone)]
 pub(crate) struct Eyes {
-    people: BTreeMap<&'static str, Clients>,
+    pub(crate) people: BTreeMap<&'static str, Clients>,
     pub(crate) aws: Aws,
     pub(crate) engine: Engine,
     pub(crate) faults: Arc<FaultProxy>,

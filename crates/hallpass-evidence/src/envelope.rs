@@ -288,6 +288,7 @@ mod tests {
                 verdict: Verdict::Approve,
                 reason: None,
                 token: None,
+                at_most: None,
             },
             signed_at: "2026-11-22T10:00:01Z".parse().unwrap(),
         }
@@ -345,8 +346,21 @@ mod tests {
             verdict: Verdict::Deny,
             reason: None,
             token: None,
+            at_most: None,
         };
         assert_ne!(a.body_digest().unwrap(), b.body_digest().unwrap());
+        let mut bounded = a.clone();
+        bounded.order = Order::Decide {
+            verdict: Verdict::Approve,
+            reason: None,
+            at_most: hallpass_types::GrantDuration::from_seconds(600).ok(),
+            token: None,
+        };
+        assert_ne!(a.body_digest().unwrap(), bounded.body_digest().unwrap());
+        // Older histories hold decisions without the field: they read and sign as before.
+        let plain = serde_json::to_string(&a.order).unwrap();
+        assert!(!plain.contains("at_most"), "{plain}");
+        assert_eq!(serde_json::from_str::<Order>(&plain).unwrap(), a.order);
     }
 
     proptest! {

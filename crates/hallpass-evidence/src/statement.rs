@@ -1,8 +1,8 @@
 //! What is signed.
 
 use hallpass_types::{
-    AccessRequestId, AccessRequestSpec, DecisionStatement, DecisionToken, Principal, Reason,
-    RequestId, Sha256Digest, Verdict,
+    AccessRequestId, AccessRequestSpec, DecisionStatement, DecisionToken, GrantDuration, Principal,
+    Reason, RequestId, Sha256Digest, Verdict,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ pub enum Order {
         verdict: Verdict,
         /// In the approver's words.
         reason: Option<Reason>,
+        /// For how long at most, where that is less than was asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at_most: Option<GrantDuration>,
         /// The approver's own sign-in for this decision. Whoever gives access verifies it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token: Option<DecisionToken>,
@@ -48,6 +51,11 @@ pub enum Order {
         /// Why.
         reason: Reason,
     },
+    /// Somebody has looked at access that an exception opened.
+    Review {
+        /// What they found.
+        reason: Reason,
+    },
     /// The requester wants a session.
     IssueCredentials {
         /// X25519 public key, base 64.
@@ -56,7 +64,8 @@ pub enum Order {
 }
 
 impl Order {
-    /// The door it comes through: `start`, `decide`, `withdraw`, `return`, `revoke`, `extend`, `issue`.
+    /// The door it comes through: `start`, `decide`, `withdraw`, `return`, `revoke`, `extend`, `review`,
+    /// `issue`.
     pub fn door(&self) -> &'static str {
         match self {
             Self::RequestAccess { .. } => "start",
@@ -65,6 +74,7 @@ impl Order {
             Self::Return { .. } => "return",
             Self::Revoke { .. } => "revoke",
             Self::Extend { .. } => "extend",
+            Self::Review { .. } => "review",
             Self::IssueCredentials { .. } => "issue",
         }
     }
@@ -97,7 +107,10 @@ impl Statement {
     /// What the approver's identity provider must have signed, when this is a decision.
     pub fn decision(&self) -> Option<DecisionStatement<'_>> {
         let Order::Decide {
-            verdict, reason, ..
+            verdict,
+            reason,
+            at_most,
+            ..
         } = &self.order
         else {
             return None;
@@ -111,6 +124,7 @@ impl Statement {
             approver: &self.actor.id,
             verdict: *verdict,
             reason: reason.as_ref(),
+            at_most: *at_most,
         })
     }
 
@@ -126,11 +140,13 @@ impl Statement {
             Order::Decide {
                 verdict,
                 reason,
+                at_most,
                 token: Some(_),
             } => {
                 let said = Order::Decide {
                     verdict: *verdict,
                     reason: reason.clone(),
+                    at_most: *at_most,
                     token: None,
                 };
                 serde_json::to_vec(&(

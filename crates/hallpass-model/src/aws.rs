@@ -50,9 +50,16 @@ fn provision(scope: &Scope, world: &mut World, r: usize) -> Reply {
     let request = &mut world.requests[r];
     let name = usize::from(scope.is(Mutant::FreshName) && request.roles[0].is_some());
     let end = request.end.unwrap_or(clock + DURATION);
+    // A role that is there already is adopted with what is on it; a new one is not that of the
+    // sessions of an old one.
+    let adopted = request.roles[name].filter(|role| !role.deleted);
+    if adopted.is_none() {
+        request.sessions.retain(|s| usize::from(s.role) != name);
+    }
     request.roles[name] = Some(Role {
         fence: fence(scope, clock, end),
         deleted: false,
+        denied: adopted.map_or(Cut::Absent, |role| role.denied),
     });
     Reply::Made
 }
@@ -102,17 +109,13 @@ fn end(scope: &Scope, world: &mut World, r: usize) -> Option<Reply> {
         if name_is_taken(scope, world, r) {
             return Some(Reply::NotTakenBack);
         }
-        delete_roles(scope, &mut world.requests[r]);
-        return Some(Reply::Proved);
+        return end_created(scope, now, &mut world.requests[r]);
     }
     let request = &mut world.requests[r];
     let end = request.end?;
     let by_our_clock = clock >= end;
     if !by_our_clock && request.cut == Cut::Absent {
-        request.cut = match scope.late_denies {
-            true => Cut::Written,
-            false => Cut::Effective,
-        };
+        request.cut = Cut::Written;
     }
     // The canary: a session made now, with the same name and the same fence.
     let canary_is_refused = now >= end || is_cut(scope, world, &world.requests[r]);
@@ -123,17 +126,28 @@ fn end(scope: &Scope, world: &mut World, r: usize) -> Option<Reply> {
     (canary_is_refused || believed).then_some(Reply::Proved)
 }
 
-fn delete_roles(scope: &Scope, request: &mut Access) {
-    for slot in &mut request.roles {
-        *slot = match *slot {
-            Some(role) if scope.late_deletions => Some(Role {
-                deleted: true,
-                ..role
-            }),
-            _ => None,
-        };
+/// Sessions are refused first, by the fence or by a deny; then the role goes.
+fn end_created(scope: &Scope, now: i8, request: &mut Access) -> Option<Reply> {
+    let mut refused = true;
+    for role in request.roles.iter_mut().flatten().filter(|r| !r.deleted) {
+        let fenced = role.fence.is_some_and(|fence| now >= fence);
+        if !fenced && role.denied == Cut::Absent {
+            role.denied = Cut::Written;
+        }
+        refused &= fenced || role.denied == Cut::Effective;
     }
-    forget_sessions_without_role(request);
+    if !refused && !scope.is(Mutant::BelievesTheDeletion) {
+        return None;
+    }
+    delete_roles(request);
+    Some(Reply::Proved)
+}
+
+/// IAM says that they are gone; their sessions do not know yet.
+fn delete_roles(request: &mut Access) {
+    for role in request.roles.iter_mut().flatten() {
+        role.deleted = true;
+    }
 }
 
 /// A session is bound to the role's unique id: a new role of that name does not bring it back.
@@ -149,8 +163,10 @@ pub(crate) fn settle(scope: &Scope, request: &mut Access) {
         request.cut = Cut::Effective;
     }
     for slot in &mut request.roles {
-        if slot.is_some_and(|role| role.deleted) {
-            *slot = None;
+        match slot {
+            Some(role) if role.deleted => *slot = None,
+            Some(role) if role.denied == Cut::Written => role.denied = Cut::Effective,
+            _ => {}
         }
     }
     if mode(scope, request) == Mode::Create {
@@ -162,7 +178,7 @@ pub(crate) fn settle(scope: &Scope, request: &mut Access) {
 pub(crate) fn sweep(scope: &Scope, clock: i8, request: &mut Access) {
     if request.state.phase().is_final() {
         if request.roles.iter().flatten().any(|role| !role.deleted) {
-            delete_roles(scope, request);
+            delete_roles(request);
         }
         if request.end.is_some_and(|end| clock >= end + margin(scope)) {
             request.cut = Cut::Absent;

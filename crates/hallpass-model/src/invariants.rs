@@ -4,7 +4,7 @@ use hallpass_types::machine::Phase;
 use stateright::{Model, Property};
 
 use crate::scope::{Mode, Scope};
-use crate::world::{Access, ForeignRole, Issue, Session, World};
+use crate::world::{Access, Cut, ForeignRole, Issue, Session, World};
 
 /// Something that must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -141,8 +141,10 @@ fn works(scope: &Scope, world: &World, request: &Access, session: &Session) -> b
     let in_time = session.expires > world.now && session.fence.is_none_or(|f| world.now < f);
     let role_allows = match scope.plans[usize::from(request.plan)].mode {
         Mode::Assume => !crate::aws::is_cut(scope, world, request),
-        Mode::Create => request.roles[usize::from(session.role)]
-            .is_some_and(|role| role.fence.is_none_or(|fence| world.now < fence)),
+        Mode::Create => request.roles[usize::from(session.role)].is_some_and(|role| {
+            let denied = role.denied == Cut::Effective;
+            !denied && role.fence.is_none_or(|fence| world.now < fence)
+        }),
     };
     in_time && role_allows
 }

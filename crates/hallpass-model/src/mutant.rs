@@ -31,6 +31,8 @@ pub enum Mutant {
     AskedAgainStartsAgain,
     /// The deny is believed as soon as it is written.
     EndedWithoutProof,
+    /// A created role is deleted, and believed to be over, before its sessions are refused.
+    BelievesTheDeletion,
     /// The fence is believed as soon as our clock says so.
     TrustsOwnClock,
     /// The deny on a shared role is lifted without a margin.
@@ -51,7 +53,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every mistake.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::NoFence,
         Self::EndNotFixed,
         Self::OwnDecisionCounts,
@@ -64,6 +66,7 @@ impl Mutant {
         Self::FreshName,
         Self::AskedAgainStartsAgain,
         Self::EndedWithoutProof,
+        Self::BelievesTheDeletion,
         Self::TrustsOwnClock,
         Self::LiftsDenyTooEarly,
         Self::ReopensAfterNo,
@@ -84,9 +87,10 @@ impl Mutant {
             Self::CompensationAfterCall | Self::GivesUp | Self::NoSweep => Invariant::TakenAway,
             Self::AdoptsForeignRole => Invariant::ForeignRolesUntouched,
             Self::FreshName | Self::AskedAgainStartsAgain => Invariant::OneGrantForOneKey,
-            Self::EndedWithoutProof | Self::TrustsOwnClock | Self::LiftsDenyTooEarly => {
-                Invariant::ClosedMeansNothingWorks
-            }
+            Self::EndedWithoutProof
+            | Self::BelievesTheDeletion
+            | Self::TrustsOwnClock
+            | Self::LiftsDenyTooEarly => Invariant::ClosedMeansNothingWorks,
             Self::ReopensAfterNo | Self::IssuesWhileEnding => Invariant::NoIsFinal,
             Self::ActsBeforeRecord | Self::ForgetsToRecord => Invariant::EverythingRecorded,
             Self::EndNotFixed | Self::ExtendsUnasked => Invariant::NoLaterEndUnasked,
@@ -117,6 +121,7 @@ impl Mutant {
             | Self::NoSweep
             | Self::AdoptsForeignRole
             | Self::FreshName
+            | Self::BelievesTheDeletion
             | Self::ActsBeforeRecord => Mode::Create,
             _ => Mode::Assume,
         };

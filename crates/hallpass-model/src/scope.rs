@@ -116,10 +116,6 @@ pub struct Scope {
     pub foreign_role: bool,
     /// Whether the sweep runs.
     pub sweep: bool,
-    /// Whether AWS acts on a deny only some time after it was written.
-    pub late_denies: bool,
-    /// Whether AWS acts on a deletion only some time after it says that the role is gone.
-    pub late_deletions: bool,
     /// The mistake in the code, if any.
     pub mutant: Option<Mutant>,
 }
@@ -135,8 +131,6 @@ impl Scope {
             refusals: false,
             foreign_role: false,
             sweep: true,
-            late_denies: true,
-            late_deletions: false,
             mutant: None,
         }
     }

@@ -4,7 +4,7 @@ use hallpass_types::machine::Phase;
 
 use crate::aws;
 use crate::scope::{Orders, Scope};
-use crate::world::{Access, Call, Cut, Faults, ForeignRole, Issue, Reply, World};
+use crate::world::{Access, Call, Cut, Faults, ForeignRole, Issue, Reply, Role, World};
 
 /// One thing that happens. The number is that of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +50,7 @@ pub(crate) fn steps(scope: &Scope, world: &World, into: &mut Vec<Step>) {
             }
             into.push(Step::HungCallIsDropped(r));
         }
-        if request.cut == Cut::Written || request.roles.iter().flatten().any(|x| x.deleted) {
+        if request.cut == Cut::Written || request.roles.iter().flatten().any(Role::is_under_way) {
             into.push(Step::WriteTakesEffect(r));
         }
     }

@@ -93,6 +93,15 @@ pub(crate) struct Role {
     pub fence: Option<i8>,
     /// IAM says that it is gone, but its sessions do not know yet.
     pub deleted: bool,
+    /// A deny of everything on it.
+    pub denied: Cut,
+}
+
+impl Role {
+    /// Whether IAM has accepted a change that AWS does not act on yet.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.deleted || self.denied == Cut::Written
+    }
 }
 
 /// A deny on the shared role.

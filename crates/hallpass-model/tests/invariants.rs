@@ -112,18 +112,3 @@ fn without_a_fence_access_outlives_its_end_while_nobody_is_there() {
     assert!(steps.iter().any(|step| matches!(step, Step::AwsDoes(..))));
     assert!(steps.contains(&Step::TickPasses), "{steps:?}");
 }
-
-/// Where IAM says that a role is gone before its sessions are refused, reading it back proves too
-/// early: the fence bounds that, and no canary of a deleted role can be made.
-#[test]
-fn a_deletion_that_takes_effect_late_is_a_limit_of_the_read_back() {
-    let mut scope = Scope::alone(Mode::Create).with_faults(0);
-    scope.late_deletions = true;
-    let bounds = Bounds {
-        until: Some(Invariant::ClosedMeansNothingWorks),
-        ..Bounds::default()
-    };
-    let report = check(scope, bounds);
-    assert!(!report.holds(Invariant::ClosedMeansNothingWorks));
-    assert!(report.holds(Invariant::NothingAfterTheEnd));
-}

@@ -41,6 +41,9 @@ pub(crate) struct Case {
     requester: Option<String>,
     at: Option<Timestamp>,
     ticket: Option<String>,
+    /// Whether the requester breaks the glass.
+    #[serde(default)]
+    break_glass: bool,
     mfa: Option<bool>,
     /// What shows that `who` decided: `identity_provider` unless said otherwise.
     evidence: Option<EvidenceLevel>,
@@ -71,6 +74,7 @@ enum Gate {
     Activate,
     View,
     Revoke,
+    Review,
     ViewAll,
     Sweep,
 }
@@ -110,6 +114,7 @@ impl Case {
             Gate::Activate => "activate",
             Gate::View => "view",
             Gate::Revoke => "revoke",
+            Gate::Review => "review",
             Gate::ViewAll => "view_all",
             Gate::Sweep => "sweep",
         };
@@ -170,7 +175,9 @@ impl Case {
         };
         let duration = self.duration.as_deref().unwrap_or("15m");
         let duration = parse_duration(duration).map_err(usage)?;
-        Asked::new(&pack.bundle, requester, &what, &self.parameters, duration)
+        let mut asked = Asked::new(&pack.bundle, requester, &what, &self.parameters, duration)?;
+        asked.break_glass = self.break_glass;
+        Ok(asked)
     }
 
     fn answer(
@@ -187,13 +194,7 @@ impl Case {
             Gate::Request => {
                 let ticket = self.ticket.as_deref().map(Ticket::parse).transpose();
                 let ticket = ticket.map_err(usage)?;
-                bundle.request(
-                    who,
-                    &asked.entitlement,
-                    asked.duration,
-                    ticket.as_ref(),
-                    now,
-                )
+                asked.request(bundle, ticket, now)?
             }
             Gate::Approve => {
                 let capacities = bundle.capacities(&facts, who, now);
@@ -207,6 +208,7 @@ impl Case {
             }
             Gate::View => bundle.view(who, &facts, now),
             Gate::Revoke => bundle.revoke(who, &facts, now),
+            Gate::Review => bundle.review(who, &facts, now),
             _ => {
                 let named = |name: &String| pack.people.named(name, now, SignIn::default());
                 let approvers: Vec<_> = self

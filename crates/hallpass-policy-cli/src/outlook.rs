@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use hallpass_policy::{Bundle, RequestFacts, Weighed};
 use hallpass_types::{
-    AccessRequestId, ApprovalTally, Capacity, Entitlement, EntitlementId, GrantDuration, Principal,
-    RequestId, Verdict,
+    AccessRequestId, AccessRequestSpec, ApprovalTally, Capacity, Entitlement, EntitlementId,
+    GrantDuration, PolicyAnswer, Principal, Reason, RequestId, Ticket, Verdict,
 };
 use jiff::Timestamp;
 
@@ -21,6 +21,7 @@ pub(crate) struct Asked {
     pub(crate) requester: Principal,
     pub(crate) entitlement: Entitlement,
     pub(crate) duration: GrantDuration,
+    pub(crate) break_glass: bool,
 }
 
 impl Asked {
@@ -41,6 +42,7 @@ impl Asked {
             requester,
             entitlement,
             duration,
+            break_glass: false,
         })
     }
 
@@ -50,7 +52,29 @@ impl Asked {
             requester: &self.requester,
             entitlement: &self.entitlement,
             duration: self.duration,
+            break_glass: self.break_glass,
         }
+    }
+
+    /// What the request gate says.
+    pub(crate) fn request(
+        &self,
+        bundle: &Bundle,
+        ticket: Option<Ticket>,
+        now: Timestamp,
+    ) -> Result<PolicyAnswer, ToolError> {
+        let usage = |e: &dyn std::fmt::Display| ToolError::Usage(e.to_string());
+        let spec = AccessRequestSpec {
+            id: self.id.clone(),
+            request_id: RequestId::parse(KEY).map_err(|e| usage(&e))?,
+            requester: self.requester.clone(),
+            entitlement: self.entitlement.id.clone(),
+            duration: self.duration,
+            reason: Reason::parse("a case").map_err(|e| usage(&e))?,
+            ticket,
+            break_glass: self.break_glass,
+        };
+        Ok(bundle.request_of(&spec, &self.entitlement, self.duration, now))
     }
 
     /// What these approvals add up to.

@@ -5,12 +5,11 @@ use std::fmt;
 use std::ops::Range;
 
 use cedar_policy::{CedarSchemaError, PolicySet, Schema};
-use hallpass_types::{Entitlement, EntitlementId, Sha256Digest};
+use hallpass_types::{Entitlement, EntitlementId, Sha256Digest, Stages};
 
 use crate::entitlements::{self, Catalogue};
 use crate::parameters::Parameters;
 use crate::slices::Slices;
-use crate::stages::Stages;
 use crate::{FLOOR, SCHEMA, policies};
 
 /// Larger files are refused unread: parsing is linear, but nobody reviews a megabyte of policy.

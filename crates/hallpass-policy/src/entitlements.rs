@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use hallpass_types::{
     AccessMode, AwsAccountId, Entitlement, EntitlementId, GrantDuration, PolicyArn, Probe, Risk,
-    RoleArn,
+    RoleArn, Stages,
 };
 use jiff::SignedDuration;
 use toml::de::{DeTable, DeValue};
@@ -13,8 +13,7 @@ use toml::de::{DeTable, DeValue};
 use crate::bundle::{ENTITLEMENTS, Place, Problem, Settings, problem};
 use crate::fields::Fields;
 use crate::parameters::{self, Parameters};
-use crate::stages::{self, Stages};
-use crate::{iam_document, lints};
+use crate::{iam_document, lints, stages};
 
 /// What `entitlements.toml` says.
 #[derive(Clone, Debug, Default)]

@@ -17,6 +17,8 @@ pub struct RequestFacts<'a> {
     pub entitlement: &'a Entitlement,
     /// For how long.
     pub duration: GrantDuration,
+    /// Whether the requester breaks the glass.
+    pub break_glass: bool,
 }
 
 /// An entity's name as Cedar's JSON has it.
@@ -85,6 +87,7 @@ pub(crate) fn request(facts: &RequestFacts<'_>, caller: &Principal) -> Value {
             "requester": reference("User", &facts.requester.id.to_string()),
             "entitlement": reference("Entitlement", entitlement),
             "seconds": facts.duration.as_seconds(),
+            "breakGlass": facts.break_glass,
         },
         "parents": [uid("Entitlement", entitlement)],
     }));

@@ -1,7 +1,8 @@
 //! The gates: one method per question, each answered from explicit facts.
 
 use hallpass_types::{
-    ApprovalTally, Capacity, Entitlement, GrantDuration, PolicyAnswer, Principal, Ticket,
+    AccessRequestSpec, ApprovalTally, Capacity, Entitlement, GrantDuration, PolicyAnswer,
+    Principal, Ticket,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use crate::tally::more_telling;
 use crate::{Bundle, RequestFacts};
 
 impl Bundle {
-    /// May `requester` ask for this, for this long?
+    /// May `requester` ask for this, for this long, without breaking the glass?
     pub fn request(
         &self,
         requester: &Principal,
@@ -23,6 +24,23 @@ impl Bundle {
     ) -> PolicyAnswer {
         let mut question = request_question(requester, entitlement);
         question.context = request_context(requester, duration, ticket, now);
+        self.ask(&question)
+    }
+
+    /// May the requester of `spec` ask for all that it says, but for this long?
+    pub fn request_of(
+        &self,
+        spec: &AccessRequestSpec,
+        entitlement: &Entitlement,
+        duration: GrantDuration,
+        now: Timestamp,
+    ) -> PolicyAnswer {
+        let (requester, ticket) = (&spec.requester, spec.ticket.as_ref());
+        let mut question = request_question(requester, entitlement);
+        question.context = request_context(requester, duration, ticket, now);
+        if let Value::Object(map) = &mut question.context {
+            map.insert("breakGlass".to_owned(), spec.break_glass.into());
+        }
         self.ask(&question)
     }
 
@@ -108,6 +126,16 @@ impl Bundle {
         self.ask(&on_request(Gate::Revoke, facts, caller, now))
     }
 
+    /// May `caller` close the review of this request?
+    pub fn review(
+        &self,
+        caller: &Principal,
+        facts: &RequestFacts<'_>,
+        now: Timestamp,
+    ) -> PolicyAnswer {
+        self.ask(&on_request(Gate::Review, facts, caller, now))
+    }
+
     /// May `caller` list every request?
     pub fn view_all(&self, caller: &Principal, now: Timestamp) -> PolicyAnswer {
         self.ask(&on_service(Gate::ViewAll, caller, now))
@@ -142,6 +170,7 @@ pub(crate) fn request_context(
         "seconds": duration.as_seconds(),
         "auth": auth(requester, now),
         "now": instant(now),
+        "breakGlass": false,
     });
     if let (Some(ticket), Value::Object(map)) = (ticket, &mut context) {
         map.insert("ticket".to_owned(), ticket.as_str().into());

@@ -31,8 +31,7 @@ pub use lints::{Finding, Level};
 pub use parameters::{FillError, Parameter, ParameterKind, Parameters};
 pub use policies::annotated;
 pub use question::DecideAgainError;
-pub use stages::{Stage, Stages};
-pub use tally::Weighed;
+pub use tally::{Said, Weighed};
 
 /// The Cedar schema that every bundle's policies are checked against.
 pub const SCHEMA: &str = include_str!("../schema.cedarschema");

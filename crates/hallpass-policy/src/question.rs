@@ -21,12 +21,13 @@ pub(crate) enum Gate {
     Activate,
     View,
     Revoke,
+    Review,
     ViewAll,
     Sweep,
 }
 
 impl Gate {
-    const ALL: [(Self, &'static str, &'static str); 8] = [
+    const ALL: [(Self, &'static str, &'static str); 9] = [
         (Self::Request, "request", "request"),
         (Self::ApproveAsOwner, "approveAsOwner", "approve_as_owner"),
         (
@@ -37,6 +38,7 @@ impl Gate {
         (Self::Activate, "activate", "activate"),
         (Self::View, "view", "view"),
         (Self::Revoke, "revoke", "revoke"),
+        (Self::Review, "review", "review"),
         (Self::ViewAll, "viewAll", "view_all"),
         (Self::Sweep, "sweep", "sweep"),
     ];

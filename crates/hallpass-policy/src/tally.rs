@@ -2,10 +2,37 @@
 
 use std::collections::BTreeMap;
 
-use hallpass_types::{ApprovalTally, Capacity, PolicyAnswer, Principal, PrincipalId, Verdict};
+use hallpass_types::{
+    ApprovalTally, Capacity, GrantDuration, PolicyAnswer, PolicyOutcome, Principal, PrincipalId,
+    Verdict,
+};
 use jiff::Timestamp;
 
 use crate::{Bundle, RequestFacts};
+
+/// One decision as it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said<'a> {
+    /// Who decided.
+    pub approver: &'a Principal,
+    /// Yes or no.
+    pub verdict: Verdict,
+    /// When.
+    pub made_at: Timestamp,
+    /// For how long at most, where an approval is for less than was asked.
+    pub at_most: Option<GrantDuration>,
+}
+
+impl<'a> From<(&'a Principal, Verdict, Timestamp)> for Said<'a> {
+    fn from((approver, verdict, made_at): (&'a Principal, Verdict, Timestamp)) -> Self {
+        Self {
+            approver,
+            verdict,
+            made_at,
+            at_most: None,
+        }
+    }
+}
 
 /// Decisions, weighed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +45,8 @@ pub struct Weighed {
     pub not_counted: Vec<(PrincipalId, PolicyAnswer)>,
     /// A person whose deny counts; the first by name when there are several.
     pub denied_by: Option<PrincipalId>,
+    /// The shortest that an approval which counts is for, where that is less than was asked.
+    pub at_most: Option<GrantDuration>,
 }
 
 /// All that one person said.
@@ -27,6 +56,17 @@ struct Voice<'a> {
     newest: Vec<(&'a Principal, Timestamp)>,
     approves: bool,
     denies: bool,
+    /// The shortest of their approvals.
+    at_most: Option<GrantDuration>,
+}
+
+/// What an approval for less than the facts say is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shorter {
+    /// It counts, and shortens the grant.
+    Shortens,
+    /// It does not reach so far.
+    DoesNotCount,
 }
 
 impl Bundle {
@@ -34,22 +74,51 @@ impl Bundle {
     /// stays fresh. The result depends neither on their order nor on repetitions.
     ///
     /// A person counts once, as of their newest sign-in, and only where the approve gate permits
-    /// it. Someone who said both yes and no, said no.
+    /// it. Someone who said both yes and no, said no. An approval for less than was asked is an
+    /// approval of that, and bounds what all of them together open.
     pub fn tally<'a>(
         &self,
         facts: &RequestFacts<'_>,
-        decisions: impl IntoIterator<Item = (&'a Principal, Verdict, Timestamp)>,
+        decisions: impl IntoIterator<Item: Into<Said<'a>>>,
+    ) -> Weighed {
+        self.weigh_all(facts, decisions, Shorter::Shortens)
+    }
+
+    /// The same for a grant that is to be extended to `facts.duration` in all: an approval for less
+    /// than that does not count for it.
+    pub fn tally_extension<'a>(
+        &self,
+        facts: &RequestFacts<'_>,
+        decisions: impl IntoIterator<Item: Into<Said<'a>>>,
+    ) -> Weighed {
+        self.weigh_all(facts, decisions, Shorter::DoesNotCount)
+    }
+
+    fn weigh_all<'a>(
+        &self,
+        facts: &RequestFacts<'_>,
+        decisions: impl IntoIterator<Item: Into<Said<'a>>>,
+        shorter: Shorter,
     ) -> Weighed {
         let mut voices: BTreeMap<&PrincipalId, Voice<'a>> = BTreeMap::new();
-        for (approver, verdict, made_at) in decisions {
-            voices
-                .entry(&approver.id)
-                .or_default()
-                .add(approver, verdict, made_at);
+        for said in decisions {
+            let said: Said<'a> = said.into();
+            voices.entry(&said.approver.id).or_default().add(&said);
         }
         let mut weighed = Weighed::default();
-        for (person, voice) in voices {
-            let capacities = match self.weigh(facts, &voice) {
+        for (person, mut voice) in voices {
+            voice.at_most = voice.at_most.filter(|least| *least < facts.duration);
+            let bounded = voice.at_most.filter(|_| !voice.denies);
+            if let Some(least) = bounded.filter(|_| shorter == Shorter::DoesNotCount) {
+                let why = self.approved_less(person, least);
+                weighed.not_counted.push((person.clone(), why));
+                continue;
+            }
+            let of_voice = RequestFacts {
+                duration: bounded.unwrap_or(facts.duration),
+                ..*facts
+            };
+            let capacities = match self.weigh(&of_voice, &voice) {
                 Ok(capacities) => capacities,
                 Err(why) => {
                     weighed.not_counted.push((person.clone(), *why));
@@ -69,9 +138,22 @@ impl Bundle {
                 weighed.tally.owner += u32::from(capacities.contains(&Capacity::Owner));
                 weighed.tally.security += u32::from(capacities.contains(&Capacity::Security));
                 weighed.counted.push((person.clone(), capacities));
+                weighed.at_most = weighed.at_most.into_iter().chain(bounded).min();
             }
         }
         weighed
+    }
+
+    fn approved_less(&self, person: &PrincipalId, least: GrantDuration) -> PolicyAnswer {
+        PolicyAnswer {
+            gate: "at_most".to_owned(),
+            outcome: PolicyOutcome::Deny,
+            policy_ids: Vec::new(),
+            messages: vec![format!("The approval of {person} is for at most {least}.")],
+            errors: Vec::new(),
+            policy_digest: self.digest().clone(),
+            inputs: BTreeMap::new(),
+        }
     }
 
     /// The capacities that hold for every version of the person, or why there are none.
@@ -101,9 +183,13 @@ impl Bundle {
 }
 
 impl<'a> Voice<'a> {
-    fn add(&mut self, approver: &'a Principal, verdict: Verdict, made_at: Timestamp) {
-        match verdict {
-            Verdict::Approve => self.approves = true,
+    fn add(&mut self, said: &Said<'a>) {
+        let (approver, made_at) = (said.approver, said.made_at);
+        match said.verdict {
+            Verdict::Approve => {
+                self.approves = true;
+                self.at_most = self.at_most.into_iter().chain(said.at_most).min();
+            }
             Verdict::Deny => self.denies = true,
         }
         let signed_in = |p: &Principal| p.auth.authenticated_at;

@@ -5,9 +5,9 @@ use std::fmt;
 use hallpass_types::grant::ReadBack;
 use hallpass_types::machine::Leftover;
 use hallpass_types::{
-    AccessMode, ApprovalTally, Control, Credential, DeniedBy, EndCause, Entitlement, EvidenceLevel,
-    GrantDuration, Phase, PolicyAnswer, Principal, PrincipalKind, ProofOfEnd, Refusal,
-    RequestSnapshot, State, Verdict,
+    AccessMode, ApprovalTally, Asked, Control, Credential, DeniedBy, EndCause, Entitlement,
+    EvidenceLevel, GrantDuration, Phase, PolicyAnswer, Principal, PrincipalKind, ProofOfEnd,
+    Refusal, RequestSnapshot, Review, State, Verdict,
 };
 use jiff::Timestamp;
 
@@ -255,6 +255,31 @@ pub fn access_request(s: &RequestSnapshot) -> v1::AccessRequest {
         refusals: s.refusals.iter().map(refusal).collect(),
         revision: i64::try_from(s.revision).unwrap_or(i64::MAX),
         entitlement_details: s.entitlement.as_ref().map(|e| entitlement(e, None)),
+        granted_duration: s.granted.map(|d| duration(d.as_std())),
+        break_glass: s.spec.break_glass,
+        asked: s.asked.iter().map(asked).collect(),
+        review: s.review.as_ref().map(review),
+    }
+}
+
+fn asked(a: &Asked) -> v1::Asked {
+    v1::Asked {
+        time: Some(timestamp(a.at)),
+        groups: a.groups.iter().cloned().collect(),
+    }
+}
+
+/// A review on the wire.
+pub fn review(r: &Review) -> v1::Review {
+    let closed = r.closed.as_ref();
+    v1::Review {
+        break_glass: r.exception.break_glass,
+        paged: r.exception.page.iter().cloned().collect(),
+        reviewers: r.exception.review.iter().cloned().collect(),
+        since_time: Some(timestamp(r.since)),
+        closed_by: closed.map(|c| principal(&c.by)),
+        reason: closed.map(|c| c.reason.to_string()).unwrap_or_default(),
+        close_time: closed.map(|c| timestamp(c.signed_at)),
     }
 }
 
@@ -296,6 +321,7 @@ fn decision(d: &hallpass_types::RecordedDecision) -> v1::Decision {
             EvidenceLevel::IdentityProvider => v1::EvidenceLevel::IdentityProvider,
         }
         .into(),
+        at_most: d.at_most.map(|d| duration(d.as_std())),
     }
 }
 

@@ -56,6 +56,8 @@ pub struct ReviewRequest {
     pub lag: Option<Duration>,
     /// Whether a break-glass policy opened it.
     pub break_glass: bool,
+    /// Whether its review is owed and not closed.
+    pub review_open: bool,
 }
 
 /// Everything a review is computed from.
@@ -95,6 +97,8 @@ pub struct Review {
     pub approvers: Vec<Approver>,
     /// Requests that a break-glass policy opened.
     pub break_glass: Vec<String>,
+    /// Those whose review is owed and not closed.
+    pub unreviewed: Vec<String>,
     /// How long it took to prove ends.
     pub lags: Option<Lags>,
 }
@@ -167,6 +171,7 @@ pub fn review(input: &ReviewInput) -> Review {
         .entitlements
         .iter()
         .filter(|e| !used.contains(e.as_str()));
+    let unreviewed = made.iter().filter(|r| r.review_open).map(|r| r.id.clone());
     let glass = made.iter().filter(|r| r.break_glass).map(|r| r.id.clone());
     Review {
         period,
@@ -180,6 +185,7 @@ pub fn review(input: &ReviewInput) -> Review {
         never_granted: never.cloned().collect(),
         approvers: approvers(&made),
         break_glass: glass.collect(),
+        unreviewed: unreviewed.collect(),
         lags: lags(&granted),
         entitlements,
     }
@@ -293,6 +299,7 @@ pub(crate) mod tests {
             sessions: usize::try_from(n % 2).unwrap(),
             lag: granted.map(|_| Duration::from_millis(n * 100)),
             break_glass: n == 3,
+            review_open: n == 3,
         }
     }
 
@@ -326,6 +333,7 @@ pub(crate) mod tests {
         assert_eq!(found.never_granted, ["idle"]);
         assert_eq!(found.median_wait_seconds, Some(120.0));
         assert_eq!(found.break_glass, ["ar-3"]);
+        assert_eq!(found.unreviewed, ["ar-3"]);
         let db = &found.entitlements[0];
         assert_eq!(
             (db.entitlement.as_str(), db.grants, db.unused),

@@ -65,6 +65,7 @@ impl Api {
         id: &AccessRequestId,
         look: impl Future<Output = Result<Look, crate::requests::RequestsError>>,
     ) -> Result<(Look, RequestSnapshot), Status> {
+        crate::trace::about(id);
         let name = id.name();
         let look = look.await.map_err(|e| errors::from_requests(e, &name))?;
         let hidden = || errors::not_found("hallpass.v1/AccessRequest", &name);
@@ -90,6 +91,7 @@ impl Api {
             requester: &snapshot.spec.requester,
             entitlement,
             duration: snapshot.spec.duration,
+            break_glass: snapshot.spec.break_glass,
         };
         Some(ask(&self.bundles.current(), &facts, Timestamp::now()))
     }

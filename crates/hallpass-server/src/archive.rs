@@ -5,7 +5,7 @@
 
 pub(crate) mod config;
 mod pass;
-mod places;
+pub(crate) mod places;
 mod proofs;
 mod source;
 mod survey;

@@ -14,6 +14,7 @@ Examples:
   hallpassd print-config > hallpassd.toml            start a configuration of your own
   hallpassd new-signing-key /etc/hallpass/signing.key
   hallpassd check-config --config hallpassd.toml     before every start and every change
+  hallpassd check --config hallpassd.toml            where Temporal, issuers and AWS can be reached
   hallpassd serve --config hallpassd.toml
 ";
 
@@ -50,6 +51,16 @@ pub(crate) struct Cli {
         help_heading = "Log"
     )]
     pub(crate) log: String,
+    /// Export traces to this OpenTelemetry collector (OTLP over gRPC), for instance
+    /// http://127.0.0.1:4317.
+    #[arg(
+        long,
+        global = true,
+        env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+        value_name = "URL",
+        help_heading = "Log"
+    )]
+    pub(crate) traces: Option<url::Url>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -87,7 +98,20 @@ pub(crate) enum Command {
     /// two accounts and some people, and prints what to type next. The first start installs the
     /// pinned tools. Ctrl-C takes everything down.
     Dev(DevArgs),
-    /// Check a configuration file and everything it names; opens no port.
+    /// Dial everything that a configuration names, and say what is right and what to do.
+    ///
+    /// Temporal with its namespace, the issuers with their keys, AWS with each account's provisioner,
+    /// its external id, boundaries and shared roles, and the archives. Changes nothing and opens no
+    /// port. Ends with 1 when something will not work.
+    Check {
+        /// The configuration to check.
+        #[arg(long, env = "HALLPASS_CONFIG", value_name = "FILE")]
+        config: PathBuf,
+        /// How to print what was found.
+        #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+        output: crate::check::Output,
+    },
+    /// Check a configuration file and everything it names; opens no port and dials nobody.
     CheckConfig {
         /// The configuration to check.
         #[arg(long, env = "HALLPASS_CONFIG", value_name = "FILE")]

@@ -1,6 +1,7 @@
 //! Configuration: one TOML file, every key known, all of it parsed before a port opens.
 
 mod connections;
+mod cross;
 mod explain;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 
 use crate::archive::config::{ArchiveConfig, StoreConfig};
 use crate::directory::DirectoryConfig;
+use crate::notify::NotifyConfig;
 
 pub(crate) use connections::{CodecEndpoint, Listen, ListenTls, Observe, Temporal, TemporalTls};
 
@@ -76,6 +78,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     #[serde(default)]
     pub(crate) archive: Option<ArchiveConfig>,
+    #[serde(default)]
+    pub(crate) notify: Option<NotifyConfig>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -198,6 +202,10 @@ impl Config {
         if let Some((key, problem, cure)) = archive.and_then(|a| a.wrong(&self.deployment)) {
             return wrong(key, problem, cure);
         }
+        if let Some((key, problem, cure)) = self.notify.as_ref().and_then(NotifyConfig::wrong) {
+            return wrong(key, problem, cure);
+        }
+        self.check_across()?;
         self.check_issuers()?;
         self.check_login()?;
         self.check_directory()?;

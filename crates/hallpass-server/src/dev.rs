@@ -226,6 +226,7 @@ impl World {
                 burst: 10_000,
             },
             archive: Some(ArchiveConfig::directory(home.join("archive"))),
+            notify: None,
         };
         config.check()?;
         Ok(config)

@@ -11,6 +11,7 @@ use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
+use temporalio_common::telemetry::METRIC_PREFIX;
 
 /// Seconds, from a quick call to an end that is late by an hour.
 const SECONDS: [f64; 14] = [
@@ -120,7 +121,8 @@ pub(crate) enum Kind {
 
 /// Starts counting. Until then, and without it, counting costs nothing and keeps nothing.
 pub(crate) fn start() -> Result<PrometheusHandle, BuildError> {
-    let mut builder = PrometheusBuilder::new();
+    let temporal = Matcher::Prefix(METRIC_PREFIX.to_owned());
+    let mut builder = PrometheusBuilder::new().set_buckets_for_metric(temporal, &SECONDS)?;
     for (kind, name, _) in METRICS {
         if kind == Kind::Histogram {
             builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), &SECONDS)?;
@@ -135,6 +137,17 @@ pub(crate) fn start() -> Result<PrometheusHandle, BuildError> {
         }
     }
     Ok(handle)
+}
+
+/// Writes kind, name and meaning of every figure to standard output.
+pub(crate) fn print() {
+    for (kind, name, meaning) in METRICS {
+        let kind = format!("{kind:?}").to_lowercase();
+        println!("{kind:<10} {name:<34} {meaning}");
+    }
+    for (kind, name, meaning) in crate::meter::SOME {
+        println!("{kind:<10} {name:<34} {meaning}");
+    }
 }
 
 /// Which build this is, and what runs in it.
@@ -158,11 +171,8 @@ pub(crate) fn policy_reload(taken: bool) {
 
 /// A call was answered. Unknown methods share one name, so that callers cannot make up series.
 pub(crate) fn rpc(path: &str, code: tonic::Code, took: Duration) {
-    let method = match methods().get(path) {
-        Some(method) => method.clone(),
-        None => "other".to_owned(),
-    };
-    counter!(RPCS, "method" => method.clone(), "code" => code_name(code)).increment(1);
+    let method = method(path).unwrap_or("other");
+    counter!(RPCS, "method" => method, "code" => code_name(code)).increment(1);
     histogram!(RPC_SECONDS, "method" => method).record(took.as_secs_f64());
 }
 
@@ -240,7 +250,11 @@ fn class_name(class: ErrorClass) -> &'static str {
     }
 }
 
-/// Every method of ours, by the path of its calls.
+/// The name of the method that is called by this path, if it is one of ours.
+pub(crate) fn method(path: &str) -> Option<&'static str> {
+    methods().get(path).map(String::as_str)
+}
+
 fn methods() -> &'static HashMap<String, String> {
     static METHODS: OnceLock<HashMap<String, String>> = OnceLock::new();
     METHODS.get_or_init(|| {

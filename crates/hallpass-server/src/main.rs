@@ -7,6 +7,7 @@ mod account_setup;
 mod api;
 mod archive;
 mod bundle;
+mod check;
 mod cli;
 mod codec_endpoint;
 mod config;
@@ -15,6 +16,8 @@ mod directory;
 mod doors;
 mod figures;
 mod keys;
+mod meter;
+mod notify;
 mod observe;
 mod private_file;
 mod requests;
@@ -22,6 +25,7 @@ mod serve;
 mod telemetry;
 mod temporal;
 mod tls;
+mod trace;
 mod worker;
 
 use std::process::ExitCode;
@@ -40,8 +44,7 @@ fn main() -> ExitCode {
         eprintln!("hallpassd: a TLS provider was installed before ours");
         return ExitCode::FAILURE;
     }
-    telemetry::start(cli.log_format, &cli.log);
-    match run(cli.command) {
+    match telemetry::observed((cli.log_format, &cli.log), &cli.traces, || run(cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hallpassd: {error:#}");
@@ -61,6 +64,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             block_on(serve::serve(config, role, ready_file))
         }
         Command::Dev(args) => block_on(dev::run(args)),
+        Command::Check { config, output } => block_on(check::run(&config, output)),
         Command::CheckConfig { config } => serve::check(&config),
         Command::PrintConfig => {
             print!("{}", config::DEFAULT);
@@ -73,10 +77,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             format,
         } => account_setup::print(&config, &account, &service_arn, format),
         Command::PrintMetrics => {
-            for (kind, name, meaning) in figures::METRICS {
-                let kind = format!("{kind:?}").to_lowercase();
-                println!("{kind:<10} {name:<34} {meaning}");
-            }
+            figures::print();
             Ok(())
         }
         Command::NewEncryptionKey { file } => {

@@ -139,10 +139,17 @@ impl Requests {
         }
     }
 
-    /// Whether the request's workflow still runs.
+    /// Whether the request's workflow still runs and takes care of access: one that is over may
+    /// wait for its review, and looks after nothing in AWS any more.
     pub(crate) async fn is_open(&self, id: &AccessRequestId) -> Result<bool, RequestsError> {
         match self.handle(id).describe(Default::default()).await {
-            Ok(description) => Ok(description.status() == WorkflowExecutionStatus::Running),
+            Ok(description) => {
+                let attributes = description.raw().workflow_execution_info.as_ref();
+                let attributes = attributes.and_then(|info| info.search_attributes.as_ref());
+                let phase = recorded::phase_in(attributes);
+                let is_over = phase.is_some_and(hallpass_types::Phase::is_final);
+                Ok(description.status() == WorkflowExecutionStatus::Running && !is_over)
+            }
             Err(WorkflowInteractionError::NotFound(_)) => Err(RequestsError::NotFound),
             Err(error) => Err(unavailable("describe a request", error)),
         }
@@ -203,6 +210,7 @@ impl Requests {
                     .signal(AccessRequest::give_back, payload, options)
                     .await
             }
+            Order::Review { .. } => handle.signal(AccessRequest::review, payload, options).await,
             _ => handle.signal(AccessRequest::revoke, payload, options).await,
         };
         match sent {

@@ -9,7 +9,6 @@ use hallpass_aws::{Aws, AwsConfig};
 use hallpass_evidence::{Keyring, PublicKey, SigningKey};
 use hallpass_identity::{IssuerConfig, Verifier, VerifierOptions};
 use temporalio_client::Client;
-use temporalio_common::telemetry::TelemetryOptions;
 use temporalio_sdk::Runtime;
 use temporalio_sdk::runtime::RuntimeOptions;
 use tokio::net::TcpListener;
@@ -26,9 +25,10 @@ use crate::bundle::{Bundles, reload_on_change};
 use crate::config::{Config, Signing};
 use crate::directory::Directory;
 use crate::doors::Doors;
+use crate::notify::Notifier;
 use crate::requests::Requests;
 use crate::worker::{self, Bodies, CutBodies, EndBodies, Proofs, Running};
-use crate::{figures, keys, temporal, tls};
+use crate::{figures, keys, meter, notify, temporal, tls};
 
 /// How long calls under way may go on after SIGTERM.
 const CALLS_DRAIN: Duration = Duration::from_secs(10);
@@ -64,6 +64,9 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
     }
     if let Some(tls) = &config.listen.tls {
         tls::check(tls)?;
+    }
+    if let Some(notify) = &config.notify {
+        notify::key(&notify.key_file)?;
     }
     Verifier::new(config.issuers, reqwest::Client::new(), config.tokens)?;
     println!("configuration {} is valid", path.display());
@@ -125,9 +128,7 @@ pub(crate) async fn run(
     stop: impl Future<Output = ()>,
     ready: impl FnOnce(Option<std::net::SocketAddr>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let archive = config.policy.archive.as_deref();
-    let bundles = Bundles::load(&config.policy.directory, config.fit(), archive)?;
-    let bundles = Arc::new(bundles);
+    let bundles = bundles(&config)?;
     let signer = Arc::new(keys::load(&config.signing.key_file)?);
     let trust = trust(&config, &signer);
     let metadata = Metadata::new(&config.deployment, config.login.as_ref(), &config.issuers);
@@ -143,6 +144,7 @@ pub(crate) async fn run(
         directory: Arc::new(Directory::new(config.directory, &config.aws).await?),
         verifier: Arc::clone(&verifier),
         aws: Aws::new(&config.aws).await?,
+        notifier: notifier(config.notify.as_ref())?,
     }
     .start(role, &client)?;
     if role.has(Role::Ends) {
@@ -187,6 +189,13 @@ pub(crate) async fn run(
     drain(served, workers).await?;
     tracing::info!("drained");
     outcome
+}
+
+/// The policy in force, kept for auditors where the configuration says so.
+fn bundles(config: &Config) -> anyhow::Result<Arc<Bundles>> {
+    let archive = config.policy.archive.as_deref();
+    let bundles = Bundles::load(&config.policy.directory, config.fit(), archive)?;
+    Ok(Arc::new(bundles))
 }
 
 /// Who verifies the tokens of callers, and of decisions.
@@ -252,8 +261,16 @@ fn trust(config: &Config, signer: &SigningKey) -> worker::Trust {
     }
 }
 
+/// Who tells people, where a webhook is configured.
+fn notifier(config: Option<&notify::NotifyConfig>) -> anyhow::Result<Option<Notifier>> {
+    let Some(config) = config else {
+        return Ok(None);
+    };
+    Ok(Some(Notifier::new(config, http_client()?)?))
+}
+
 /// A redirect would carry a token or a key request to another place than the configured one.
-fn http_client() -> reqwest::Result<reqwest::Client> {
+pub(crate) fn http_client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(3))
@@ -266,12 +283,13 @@ struct Workers {
     directory: Arc<Directory>,
     verifier: Arc<Verifier>,
     aws: Aws,
+    notifier: Option<Notifier>,
 }
 
 impl Workers {
     fn start(self, role: Role, client: &Client) -> anyhow::Result<Vec<Running>> {
         let options = RuntimeOptions::builder()
-            .telemetry_options(TelemetryOptions::builder().build())
+            .telemetry_options(meter::telemetry())
             .build()
             .map_err(anyhow::Error::msg)?;
         let runtime = Runtime::from_current_tokio(options)?;
@@ -292,6 +310,7 @@ impl Workers {
                 directory: self.directory,
                 proofs: Proofs::new(self.verifier),
                 aws: self.aws,
+                notifier: self.notifier,
             };
             running.push(worker::start(&runtime, client.clone(), bodies)?);
         }

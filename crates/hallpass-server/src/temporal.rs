@@ -47,7 +47,15 @@ pub(crate) enum TemporalError {
     AttributeType { name: &'static str },
 }
 
+/// Connects, and makes sure that what workflows set is known.
 pub(crate) async fn connect(config: &Temporal) -> Result<Client, TemporalError> {
+    let client = dial(config).await?;
+    register_search_attributes(&client, &config.namespace).await?;
+    Ok(client)
+}
+
+/// Connects, and changes nothing.
+pub(crate) async fn dial(config: &Temporal) -> Result<Client, TemporalError> {
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| TemporalError::Connect {
         address: config.address.to_string(),
         source,
@@ -59,6 +67,7 @@ pub(crate) async fn connect(config: &Temporal) -> Result<Client, TemporalError> 
         .maybe_tls_options(tls(config)?)
         .maybe_api_key(api_key.map(|k| k.to_string()))
         .identity(format!("hallpassd/{}", std::process::id()))
+        .metrics_meter(crate::meter::connection())
         .connect_timeout(Duration::from_secs(5))
         .retry_options(
             RetryOptions::builder()
@@ -76,7 +85,6 @@ pub(crate) async fn connect(config: &Temporal) -> Result<Client, TemporalError> 
             .build(),
     )
     .map_err(|e| failed(e.into()))?;
-    register_search_attributes(&client, &config.namespace).await?;
     Ok(client)
 }
 
@@ -111,20 +119,20 @@ fn tls(config: &Temporal) -> Result<Option<TlsOptions>, TemporalError> {
     Ok(Some(options))
 }
 
-/// An attribute that the namespace lacks would block every workflow that sets it.
-async fn register_search_attributes(client: &Client, namespace: &str) -> Result<(), TemporalError> {
-    let failed = |source: tonic::Status| TemporalError::Namespace {
-        namespace: namespace.to_owned(),
-        source: source.into(),
-    };
-    let mut operator = client.connection().operator_service();
+/// Which of our search attributes the namespace lacks; one with another type is an error.
+pub(crate) async fn missing_search_attributes(
+    client: &Client,
+    namespace: &str,
+) -> Result<HashMap<String, i32>, TemporalError> {
     let list = ListSearchAttributesRequest {
         namespace: namespace.to_owned(),
     };
-    let known = operator
+    let known = client
+        .connection()
+        .operator_service()
         .list_search_attributes(tonic::Request::new(list))
         .await
-        .map_err(failed)?
+        .map_err(|status| unusable(namespace, status))?
         .into_inner()
         .custom_attributes;
     let mut missing = HashMap::new();
@@ -141,6 +149,19 @@ async fn register_search_attributes(client: &Client, namespace: &str) -> Result<
             }
         }
     }
+    Ok(missing)
+}
+
+fn unusable(namespace: &str, status: tonic::Status) -> TemporalError {
+    TemporalError::Namespace {
+        namespace: namespace.to_owned(),
+        source: status.into(),
+    }
+}
+
+/// An attribute that the namespace lacks would block every workflow that sets it.
+async fn register_search_attributes(client: &Client, namespace: &str) -> Result<(), TemporalError> {
+    let missing = missing_search_attributes(client, namespace).await?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -148,13 +169,12 @@ async fn register_search_attributes(client: &Client, namespace: &str) -> Result<
         search_attributes: missing,
         namespace: namespace.to_owned(),
     };
-    match operator
-        .add_search_attributes(tonic::Request::new(add))
-        .await
-    {
+    let mut operator = client.connection().operator_service();
+    let added = operator.add_search_attributes(tonic::Request::new(add));
+    match added.await {
         Ok(_) => Ok(()),
         // Another replica was quicker.
         Err(status) if status.code() == tonic::Code::AlreadyExists => Ok(()),
-        Err(status) => Err(failed(status)),
+        Err(status) => Err(unusable(namespace, status)),
     }
 }

@@ -21,6 +21,8 @@ use temporalio_sdk::runtime::PollerBehavior;
 use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 
+use crate::trace::Activities;
+
 pub(crate) use activities::Bodies;
 pub(crate) use decisions::Proofs;
 pub(crate) use ends::{CutBodies, EndBodies};
@@ -82,6 +84,7 @@ pub(crate) fn start(
         .workflow_task_poller_behavior(PollerBehavior::SimpleMaximum(5))
         .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(5))
         .tuner(slots(100))
+        .activity_inbound_interceptor(Activities)
         .graceful_shutdown_period(GRACE)
         .build();
     run(runtime, client, TASK_QUEUE, options)
@@ -97,6 +100,7 @@ pub(crate) fn start_ends(
         .register_activities(bodies)
         .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(5))
         .tuner(slots(50))
+        .activity_inbound_interceptor(Activities)
         .graceful_shutdown_period(GRACE)
         .build();
     run(runtime, client, ENDS_TASK_QUEUE, options)
@@ -117,6 +121,7 @@ pub(crate) fn start_cuts(
         .workflow_task_poller_behavior(PollerBehavior::SimpleMaximum(2))
         .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(2))
         .tuner(slots(20))
+        .activity_inbound_interceptor(Activities)
         .graceful_shutdown_period(GRACE)
         .build();
     run(runtime, client, CUTS_TASK_QUEUE, options)

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::id::ParseIdError;
-use crate::{AccessRequestId, PrincipalId, Reason, RequestId, Sha256Digest, Verdict};
+use crate::{
+    AccessRequestId, GrantDuration, PrincipalId, Reason, RequestId, Sha256Digest, Verdict,
+};
 
 /// How the `nonce` of a decision begins. No token with such a nonce is a bearer token.
 pub const NONCE_PREFIX: &str = "hpd1-";
@@ -36,6 +38,8 @@ pub struct DecisionStatement<'a> {
     pub verdict: Verdict,
     /// In the approver's words.
     pub reason: Option<&'a Reason>,
+    /// For how long at most, where that is less than was asked.
+    pub at_most: Option<GrantDuration>,
 }
 
 impl DecisionStatement<'_> {
@@ -57,6 +61,10 @@ impl DecisionStatement<'_> {
         ];
         let mut text = "hallpass/v1/decision\n".to_owned();
         for part in parts {
+            text.push_str(&format!("{}:{part}\n", part.len()));
+        }
+        if let Some(at_most) = self.at_most {
+            let part = at_most.as_seconds().to_string();
             text.push_str(&format!("{}:{part}\n", part.len()));
         }
         text
@@ -146,6 +154,7 @@ mod tests {
             approver: &bob,
             verdict: Verdict::Approve,
             reason: None,
+            at_most: None,
         };
         let all = [
             base,
@@ -179,6 +188,10 @@ mod tests {
             },
             DecisionStatement {
                 reason: Some(&reason),
+                ..base
+            },
+            DecisionStatement {
+                at_most: GrantDuration::from_seconds(60).ok(),
                 ..base
             },
         ];

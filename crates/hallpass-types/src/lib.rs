@@ -12,6 +12,7 @@ pub mod id;
 pub mod machine;
 pub mod principal;
 pub mod request;
+pub mod routing;
 pub mod snapshot;
 pub mod text;
 pub mod window;
@@ -28,6 +29,7 @@ pub use id::{AccessRequestId, EntitlementId, ParseIdError, RequestId, Sha256Dige
 pub use machine::{DeniedBy, EndCause, Event, IllegalTransition, Leftover, Phase, State};
 pub use principal::{AuthFacts, Principal, PrincipalId, PrincipalKind};
 pub use request::AccessRequestSpec;
+pub use routing::{Asked, ClosedReview, Exception, Review, Stage, Stages};
 pub use snapshot::{ApprovalsNeeded, Receipt, RecordedDecision, Refusal, RequestSnapshot};
 pub use text::{Reason, Ticket};
 pub use window::{EndInstant, GrantDuration, InvalidDuration};

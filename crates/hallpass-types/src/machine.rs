@@ -19,6 +19,8 @@
 //! Stuck             --NotTakenBack-->         Stuck
 //! Stuck             --EndProved-->            Ended, or Failed
 //! ```
+//!
+//! A review that is owed is no state: it stays open beside Ended or Failed, where nothing works.
 
 use std::fmt;
 

@@ -24,6 +24,10 @@ pub struct AccessRequestSpec {
     pub reason: Reason,
     /// The ticket or incident it belongs to.
     pub ticket: Option<Ticket>,
+    /// Whether the requester breaks the glass: policy may open at once what people would be asked
+    /// for, and somebody reviews it afterwards.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub break_glass: bool,
 }
 
 impl AccessRequestSpec {
@@ -31,8 +35,10 @@ impl AccessRequestSpec {
     ///
     /// Token facts are left out: a retry may carry a newer token.
     pub fn body_digest(&self) -> Sha256Digest {
+        // In front, where nothing is free text: a reason cannot look like it.
+        let glass = if self.break_glass { "+break-glass" } else { "" };
         let body = format!(
-            "hallpass/v1/access-request-body\n{}\n{}\n{}\n{}\n{}\n{}",
+            "hallpass/v1/access-request-body{glass}\n{}\n{}\n{}\n{}\n{}\n{}",
             self.id,
             self.requester.id,
             self.entitlement,

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccessRequestSpec, ApprovalTally, Credential, EndInstant, Entitlement, EvidenceLevel, Grant,
-    PolicyAnswer, Principal, ProofOfEnd, Reason, RequestId, Sha256Digest, State, Verdict,
+    AccessRequestSpec, ApprovalTally, Asked, Credential, EndInstant, Entitlement, EvidenceLevel,
+    Grant, GrantDuration, PolicyAnswer, Principal, ProofOfEnd, Reason, RequestId, Review,
+    Sha256Digest, State, Verdict,
 };
 
 /// A decision that carried a good signature for this request.
@@ -26,6 +27,9 @@ pub struct RecordedDecision {
     /// What shows that the person decided, as far as it was verified.
     #[serde(default, skip_serializing_if = "EvidenceLevel::is_service")]
     pub evidence: EvidenceLevel,
+    /// For how long at most, where an approval is for less than was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<GrantDuration>,
 }
 
 /// Something that was sent to the workflow and changed nothing, with why.
@@ -33,7 +37,7 @@ pub struct RecordedDecision {
 pub struct Refusal {
     /// When.
     pub at: Timestamp,
-    /// Which door: `decide`, `withdraw`, `return`, `revoke`, `extend`, `issue`, `start`.
+    /// Which door: `decide`, `withdraw`, `return`, `revoke`, `extend`, `issue`, `review`, `start`.
     pub door: String,
     /// The idempotency key, where one could be read.
     pub request_id: Option<RequestId>,
@@ -98,4 +102,13 @@ pub struct RequestSnapshot {
     pub refusals: Vec<Refusal>,
     /// Refusals in all.
     pub refused_count: u64,
+    /// For how long it was granted, where an approver shortened it.
+    #[serde(default)]
+    pub granted: Option<GrantDuration>,
+    /// Who was asked to decide, and when.
+    #[serde(default)]
+    pub asked: Vec<Asked>,
+    /// The review that is owed, or was.
+    #[serde(default)]
+    pub review: Option<Review>,
 }

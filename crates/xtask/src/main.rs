@@ -46,7 +46,8 @@ enum Task {
     /// Kill processes at every event of a request's life, and look at what is left.
     ///
     /// `cargo xtask crash --help` lists scenarios and victims; `crash expiries` and `crash overdue`
-    /// measure what ends while everything is dead.
+    /// measure what ends while everything is dead, `crash replicas` what two of each process lose, `crash
+    /// upgrade` goes from one build to another and back with requests open.
     #[command(disable_help_flag = true)]
     Crash(crash::Options),
     /// Ask the pinned AWS emulator whether it still does what AWS does.

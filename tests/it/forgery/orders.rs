@@ -44,6 +44,7 @@ async fn no_forged_approval_counts_and_a_real_one_still_does() {
     let start = start_of(&world, &request.name).await;
     let (asked, bobs) = (asked(&world, &request.name).await, statement_in(&recorded));
     let approve = || Order::Decide {
+        at_most: None,
         verdict: SignedVerdict::Approve,
         reason: None,
         token: None,

@@ -19,7 +19,7 @@ fn decision(request: &AccessRequest, verdict: Verdict) -> DecideAccessRequestReq
         request_id: uuid(),
         verdict: verdict.into(),
         reason: "looked at it".to_owned(),
-        decision_token: String::new(),
+        ..Default::default()
     }
 }
 
@@ -189,6 +189,7 @@ fn in_the_name_of(world: &Private, who: &str, asked: &Statement) -> Statement {
         Order::Decide {
             verdict: SignedVerdict::Approve,
             reason: Reason::parse("trust me").ok(),
+            at_most: None,
             token: None,
         },
     );
@@ -226,6 +227,7 @@ async fn an_api_that_was_taken_over_cannot_approve_what_identity_providers_must_
     forged.order = Order::Decide {
         verdict: SignedVerdict::Approve,
         reason: None,
+        at_most: None,
         token: DecisionToken::parse(&elsewhere).ok(),
     };
     engine

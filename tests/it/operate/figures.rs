@@ -30,10 +30,10 @@ fn value(figures: &str, name: &str, label: &str) -> Option<f64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
-/// The names of our metrics that stand in a text.
+/// The names of metrics, ours and the SDK's, that stand in a text.
 fn names(text: &str) -> BTreeSet<String> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .filter(|word| word.starts_with("hallpass_"))
+        .filter(|word| word.starts_with("hallpass_") || word.starts_with("temporal_"))
         .map(|word| {
             let word = word.strip_suffix("_bucket").unwrap_or(word);
             let word = word.strip_suffix("_sum").unwrap_or(word);
@@ -71,6 +71,13 @@ async fn figures_tell_what_happened() {
     is("hallpass_sessions_issued_total", "mode=\"assume\"", 1.0);
     is("hallpass_build_info", "role=\"all\"", 1.0);
     is("hallpass_policy_info", "digest=\"", 1.0);
+    let giving = "task_queue=\"hallpass\"";
+    is("temporal_num_pollers", giving, 1.0);
+    is("temporal_worker_task_slots_available", giving, 1.0);
+    is("temporal_worker_task_slots_available", "hallpass-ends", 1.0);
+    let waited = "temporal_activity_schedule_to_start_latency_seconds_count";
+    is(waited, giving, 1.0);
+    is("temporal_request", "StartWorkflowExecution", 1.0);
     assert!(!figures.contains("alice"), "figures name nobody");
 }
 

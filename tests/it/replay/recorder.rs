@@ -1,10 +1,11 @@
 //! Makes histories from real runs: the only way they are made.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hallpass_proto::v1::access_request::State;
 use hallpass_proto::v1::{AccessRequest, DecideAccessRequestRequest, Verdict};
-use harness::{Clients, Private, issue, until_within, uuid, workflow_of};
+use harness::{Clients, Private, Webhook, issue, until_within, uuid, workflow_of};
 use prost::Message as _;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 
@@ -88,6 +89,24 @@ impl People {
     }
 }
 
+/// Writes the history of each request once it is closed.
+async fn keep(world: &Private, made: Vec<(&'static str, String)>) -> PathBuf {
+    let folder = super::folder().join(format!("v{}", env!("CARGO_PKG_VERSION")));
+    std::fs::create_dir_all(&folder).unwrap();
+    for (kind, name) in made {
+        let (engine, workflow) = (world.engine(), workflow_of(&name));
+        let history = until_within(OVER, kind, || async {
+            let history = engine.history(&workflow).await;
+            let last = history.events.last().map(|e| e.event_type());
+            (last == Some(EventType::WorkflowExecutionCompleted)).then_some(history)
+        })
+        .await;
+        let file = folder.join(format!("{kind}.binpb"));
+        std::fs::write(file, history.encode_to_vec()).unwrap();
+    }
+    folder
+}
+
 #[tokio::test]
 async fn histories_are_recorded_when_asked_for() {
     if std::env::var_os(RECORD).is_none() {
@@ -116,46 +135,56 @@ async fn histories_are_recorded_when_asked_for() {
         dave: world.client("dave").await,
         agent: world.client("alice-agent").await,
     };
-    let folder = super::folder().join(format!("v{}", env!("CARGO_PKG_VERSION")));
-    std::fs::create_dir_all(&folder).unwrap();
-    for (kind, name) in people.ask().await {
-        let (engine, workflow) = (world.engine(), workflow_of(&name));
-        let history = until_within(OVER, kind, || async {
-            let history = engine.history(&workflow).await;
-            let last = history.events.last().map(|e| e.event_type());
-            (last == Some(EventType::WorkflowExecutionCompleted)).then_some(history)
-        })
-        .await;
-        std::fs::write(
-            folder.join(format!("{kind}.binpb")),
-            history.encode_to_vec(),
-        )
-        .unwrap();
-    }
-    keep_policies(&world.policy_archive());
+    let folder = keep(&world, people.ask().await).await;
     // The writer of the shared role's cuts goes on for an hour: as far as it came.
     let history = world.engine().history(ROLE_CUTS).await;
     let file = folder.join("role-cuts.binpb");
     std::fs::write(file, history.encode_to_vec()).unwrap();
 }
 
-/// Keeps the policies that the histories were decided with, by digest, as they are archived.
-fn keep_policies(archive: &std::path::Path) {
-    let kept = super::folder().with_file_name("policies");
-    for bundle in std::fs::read_dir(archive).unwrap() {
-        let bundle = bundle.unwrap();
-        copy(&bundle.path(), &kept.join(bundle.file_name()));
-    }
+/// One request of each kind that needs rules of its own: stages, a webhook, an exception.
+async fn ask_by_rules(world: &Private) -> Vec<(&'static str, String)> {
+    let (alice, bob) = (world.client("alice").await, world.client("bob").await);
+    let (frank, dave) = (world.client("frank").await, world.client("dave").await);
+    let mut made = Vec::new();
+    let request = alice.ask("prod-reports", 60).await.unwrap();
+    bob.approve_for(&request.name, 8).await.unwrap();
+    issue(&alice, &request.name).await.unwrap();
+    made.push(("shortened", request.name));
+    let request = alice.ask("prod-export", 60).await.unwrap();
+    made.push(("escalated", request.name));
+    let request = frank.break_glass("prod-reports", 60, "INC-42").await;
+    let request = request.unwrap();
+    issue(&frank, &request.name).await.unwrap();
+    frank.give_back(&request.name).await.unwrap();
+    frank.watch_until(&request.name, State::Ended).await;
+    dave.review_with(&request.name, &uuid()).await.unwrap();
+    made.push(("break-glass", request.name));
+    made
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
-    if !from.is_dir() {
-        std::fs::copy(from, to).unwrap();
+#[tokio::test]
+async fn histories_of_rules_are_recorded_when_asked_for() {
+    if std::env::var_os(RECORD).is_none() {
+        let kinds = super::recorded();
+        let glass = kinds
+            .iter()
+            .find(|(n, _)| n.ends_with("/break-glass.binpb"));
+        assert!(harness::activities(&glass.unwrap().1).contains(&"hallpass.notify".to_owned()));
         return;
     }
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        copy(&entry.path(), &to.join(entry.file_name()));
-    }
+    let hook = Webhook::start(0).await;
+    let world = Private::start_with_pack(|pack| {
+        crate::rules::with_stages(pack, "prod-export", "2s");
+        let path = pack.join("entitlements.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let window = "approval_window_seconds = 3600";
+        std::fs::write(&path, text.replace(window, "approval_window_seconds = 20")).unwrap();
+    })
+    .await;
+    crate::rules::notify(&world, &hook);
+    let _service = world.serve("all").await;
+    let made = ask_by_rules(&world).await;
+    keep(&world, made).await;
+    super::keep_policies(&world.policy_archive());
 }

@@ -1,18 +1,27 @@
 //! From the start to an open activate gate: admission, and people's decisions.
 
-use hallpass_types::EndInstant;
+use futures::FutureExt as _;
 use hallpass_types::machine::Event;
+use hallpass_types::{EndInstant, Exception, GrantDuration};
 use jiff::Timestamp;
-use temporalio_workflow::{CancellableFuture as _, WorkflowContext, WorkflowResult, select};
+use temporalio_workflow::{
+    CancellableFuture as _, WorkflowCancellationToken, WorkflowContext, WorkflowResult, select,
+};
 
 use super::{AccessRequest, decode, detached, detached_timer, explain, time};
 use crate::activities::Ports;
 use crate::timeouts::deciding;
-use crate::wire::{Admission, AdmitInput, Admitted, WeighInput};
+use crate::wire::{Admission, AdmitInput, Admitted, Notice, WeighInput};
+
+/// How the activate gate opened.
+struct Opening {
+    duration: GrantDuration,
+    exception: Option<Exception>,
+}
 
 /// What the decisions so far amount to.
 enum Weighed {
-    Open,
+    Open(Opening),
     Denied,
     NeedsMore,
 }
@@ -78,11 +87,17 @@ impl AccessRequest {
         admitted: &Admitted,
     ) -> WorkflowResult<bool> {
         if !ctx.state(|s| s.core.is_withdrawn()) && admitted.activate.allows() {
-            return Self::open(ctx, admitted);
+            let opening = Opening {
+                duration: admitted.spec.duration,
+                exception: admitted.exception.clone(),
+            };
+            return Self::open(ctx, admitted, opening);
         }
+        let asking = WorkflowCancellationToken::new();
+        let escalation = Self::ask_people(ctx, admitted, asking.clone()).fuse();
         let window = std::time::Duration::from_secs(u64::from(admitted.approval_window_seconds));
         let timer = ctx.timer(detached_timer(window, "approval window"));
-        futures::pin_mut!(timer);
+        futures::pin_mut!(timer, escalation);
         let opened = loop {
             Self::publish(ctx);
             let heard = |s: &Self| s.core.has_new_decisions() || s.core.is_withdrawn();
@@ -93,6 +108,7 @@ impl AccessRequest {
                 _ = heard => None,
                 _ = cancelled => Some(Event::WithdrawOrdered),
                 _ = timer => Some(Event::WindowElapsed),
+                never = escalation => match never {},
             };
             if let Some(event) = lapsed {
                 Self::apply(ctx, event)?;
@@ -102,8 +118,8 @@ impl AccessRequest {
                 Self::apply(ctx, Event::WithdrawOrdered)?;
                 break false;
             }
-            match Self::weigh_decisions(ctx).await {
-                Weighed::Open => break Self::open(ctx, admitted)?,
+            match Self::weigh_decisions(ctx, admitted.spec.duration).await {
+                Weighed::Open(opening) => break Self::open(ctx, admitted, opening)?,
                 Weighed::Denied => {
                     Self::apply(ctx, Event::DeniedByPerson)?;
                     break false;
@@ -111,22 +127,39 @@ impl AccessRequest {
                 Weighed::NeedsMore => {}
             }
         };
-        // Dropping the future would leave the timer running on the server.
+        // Dropping the futures would leave the timers running on the server.
         timer.cancel();
+        asking.cancel();
         Self::publish(ctx);
         Ok(opened)
     }
 
-    fn open(ctx: &WorkflowContext<Self>, admitted: &Admitted) -> WorkflowResult<bool> {
+    fn open(
+        ctx: &WorkflowContext<Self>,
+        admitted: &Admitted,
+        Opening {
+            duration,
+            exception,
+        }: Opening,
+    ) -> WorkflowResult<bool> {
         let now = time(ctx);
-        ctx.state_mut(|s| s.core.activate(now));
-        let end = EndInstant::after(now, admitted.spec.duration);
+        ctx.state_mut(|s| {
+            s.core.activate(now);
+            if duration < admitted.spec.duration {
+                s.core.shortened(duration);
+            }
+        });
+        let end = EndInstant::after(now, duration);
         Self::apply(ctx, Event::ApprovalsComplete { end })?;
+        if let Some(exception) = exception {
+            Self::notify(ctx, admitted, Notice::BreakGlass, exception.page.clone());
+            ctx.state_mut(|s| s.core.excepted(exception, now));
+        }
         Ok(true)
     }
 
     /// Weighs what has come so far. A refusal to weigh leaves the request waiting, and says why.
-    async fn weigh_decisions(ctx: &WorkflowContext<Self>) -> Weighed {
+    async fn weigh_decisions(ctx: &WorkflowContext<Self>, asked: GrantDuration) -> Weighed {
         let Some(evidence) = ctx.state(|s| s.core.evidence()) else {
             return Weighed::NeedsMore;
         };
@@ -145,7 +178,10 @@ impl AccessRequest {
                     s.core.note(format!("Denied by {by}."));
                     Weighed::Denied
                 } else if weighing.allows() {
-                    Weighed::Open
+                    Weighed::Open(Opening {
+                        duration: weighing.shortened.map_or(asked, |d| d.min(asked)),
+                        exception: weighing.exception,
+                    })
                 } else {
                     Weighed::NeedsMore
                 }

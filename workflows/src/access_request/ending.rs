@@ -6,7 +6,7 @@ use temporalio_workflow::{ActivityExecutionError, WorkflowContext, WorkflowResul
 use super::{AccessRequest, explain, is_of_type};
 use crate::activities::Ports;
 use crate::timeouts::{NO_ROOM, ending};
-use crate::wire::{Admitted, EndInput};
+use crate::wire::{Admitted, EndInput, Notice};
 
 impl AccessRequest {
     /// Cuts, deletes and proves, for as long as it takes.
@@ -33,6 +33,10 @@ impl AccessRequest {
                     let leftovers = vec![leftover(&input, &error)];
                     Self::apply(ctx, Event::NotTakenBack { leftovers })?;
                     Self::publish(ctx);
+                    if round == 0 {
+                        let owners = admitted.entitlement.owners.iter().cloned().collect();
+                        Self::notify(ctx, admitted, Notice::Stuck, owners);
+                    }
                 }
             }
             round += 1;

@@ -161,6 +161,9 @@ impl AccessRequest {
         }
         let now = time(ctx);
         ctx.state_mut(|s| {
+            if let Some(exception) = weighing.exception {
+                s.core.excepted(exception, now);
+            }
             s.core.extended(order);
             s.core.apply(Event::Extended { end: later }, now)
         })

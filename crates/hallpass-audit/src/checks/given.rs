@@ -19,9 +19,10 @@ const SHORTEST_SESSION: SignedDuration = SignedDuration::from_secs(900);
 /// Clocks of AWS, of a worker and of Temporal may differ by so much.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(60);
 
-/// Activities that ask but do nothing.
+/// Activities that ask or tell but do nothing.
 fn only_asks(activity: &Activity) -> bool {
-    ["hallpass.admit", "hallpass.weigh"].contains(&activity.name.as_str())
+    let quiet = ["hallpass.admit", "hallpass.notify", "hallpass.weigh"];
+    quiet.contains(&activity.name.as_str())
 }
 
 fn end_in(activity: &Activity) -> Option<EndInstant> {

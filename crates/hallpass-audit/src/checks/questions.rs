@@ -11,6 +11,10 @@ use crate::facts::Facts;
 
 const CLAIM: &str = "policy was asked about this request, with the approvals that had come";
 
+/// Why somebody does not count where it was not policy that said so: there is no question to put
+/// again.
+const NOT_OF_POLICY: [&str; 2] = ["at_most", "directory"];
+
 /// A gate's answer in a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedAnswer {
@@ -30,10 +34,9 @@ pub(crate) fn answers(facts: &Facts) -> Vec<RecordedAnswer> {
     }
     for (event_id, _, weighing) in facts.weighings() {
         weighing.answers.into_iter().for_each(|a| add(event_id, a));
-        weighing
-            .not_counted
-            .into_iter()
-            .for_each(|(_, a)| add(event_id, a));
+        let of_policy = |a: &PolicyAnswer| !NOT_OF_POLICY.contains(&a.gate.as_str());
+        let not_counted = weighing.not_counted.into_iter().map(|(_, a)| a);
+        not_counted.filter(of_policy).for_each(|a| add(event_id, a));
     }
     found
 }

@@ -1,12 +1,15 @@
 //! One step of the trail in people's words.
 
+use std::collections::BTreeSet;
+
 use hallpass_evidence::{Envelope, Order, Statement};
 use hallpass_types::grant::ReadBack;
 use hallpass_types::{
-    Control, EndCause, Grant, PolicyAnswer, ProofOfEnd, SealedCredentials, Verdict,
+    Control, EndCause, Exception, Grant, PolicyAnswer, ProofOfEnd, SealedCredentials, Verdict,
 };
 use hallpass_workflows::wire::{
-    Disproved, EndInput, ExtendReply, IdentityProof, IssueReply, Outcome, Reply, Weighing,
+    Disproved, EndInput, ExtendReply, IdentityProof, IssueReply, NotifyInput, Outcome, Reply,
+    Weighing,
 };
 use temporalio_common::protos::temporal::api::common::v1::Payload;
 use temporalio_common::protos::temporal::api::update::v1::outcome::Value as UpdateValue;
@@ -48,8 +51,12 @@ pub(super) fn requested(payload: Option<serde_json::Value>) -> Step {
         .and_then(|e| e.claimed());
     match statement.as_ref().map(|s| (&s.actor, &s.order)) {
         Some((actor, Order::RequestAccess { spec })) => {
+            let glass = match spec.break_glass {
+                true => ", breaking the glass",
+                false => "",
+            };
             let what = format!(
-                "asked for {} for {}: {}",
+                "asked for {} for {}{glass}: {}",
                 spec.entitlement, spec.duration, spec.reason
             );
             let step = step(actor.id.to_string(), "request", what)
@@ -80,12 +87,24 @@ pub(super) fn spoken(statement: &Statement) -> Step {
         Order::Decide {
             verdict: Verdict::Approve,
             reason,
+            at_most: None,
             ..
         } => step(
             who,
             "decision.approve",
             format!("approved{}", because(reason)),
         ),
+        Order::Decide {
+            verdict: Verdict::Approve,
+            reason,
+            at_most: Some(bound),
+            ..
+        } => step(
+            who,
+            "decision.approve",
+            format!("approved for at most {bound}{}", because(reason)),
+        )
+        .with("at_most", bound),
         Order::Decide {
             verdict: Verdict::Deny,
             reason,
@@ -103,6 +122,9 @@ pub(super) fn spoken(statement: &Statement) -> Step {
         ),
         Order::Revoke { reason } => {
             step(who, "order.revoke", format!("took access back: {reason}"))
+        }
+        Order::Review { reason } => {
+            step(who, "order.review", format!("closed the review: {reason}"))
         }
         Order::Extend { by_seconds, reason } => step(
             who,
@@ -159,6 +181,11 @@ pub(super) fn weighed(weighing: Weighing) -> Vec<Step> {
             .with("distinct", tally.distinct)
             .with("evidence", tally.evidence.as_str())
     }));
+    if let Some(shorter) = weighing.shortened {
+        let words = format!("the shortest approval that counts is for {shorter}");
+        steps.push(step("policy", "shortened", words).with("duration", shorter));
+    }
+    steps.extend(weighing.exception.as_ref().map(excepted));
     steps
 }
 
@@ -177,6 +204,36 @@ fn disproved(refused: &Disproved) -> Step {
         .with("code", &refused.code)
 }
 
+/// That access opened by way of an exception, and what is owed for it.
+pub(super) fn excepted(exception: &Exception) -> Step {
+    let groups = |groups: &BTreeSet<String>| groups.iter().cloned().collect::<Vec<_>>().join(", ");
+    let (page, review) = (groups(&exception.page), groups(&exception.review));
+    let how = match exception.break_glass {
+        true => "opened by break-glass",
+        false => "opened by an exception",
+    };
+    step(
+        "policy",
+        "exception",
+        format!("{how}: pages {page}; review by {review}"),
+    )
+    .with("page", page)
+    .with("review", review)
+}
+
+/// Whom a request is put to, and of what people are told.
+pub(super) fn asked(groups: &str) -> Step {
+    step("hallpass", "asked", format!("put to {groups}")).with("groups", groups)
+}
+
+fn notice(input: &NotifyInput) -> Step {
+    let groups: Vec<_> = input.groups.iter().map(String::as_str).collect();
+    let (what, groups) = (input.notice.as_str(), groups.join(", "));
+    step("hallpass", "notice", format!("told {groups}: {what}"))
+        .with("groups", groups)
+        .with("notice", what)
+}
+
 pub(super) fn scheduled(name: &str, input: Option<&Payload>) -> Vec<Step> {
     match name {
         "hallpass.provision" => {
@@ -185,6 +242,10 @@ pub(super) fn scheduled(name: &str, input: Option<&Payload>) -> Vec<Step> {
                 "provision.ordered",
                 "ordered to make the role; its end is fixed",
             )]
+        }
+        "hallpass.notify" => {
+            let input = input.and_then(decode::<NotifyInput>);
+            input.iter().map(notice).collect()
         }
         "hallpass.end_access" => {
             let Some(input) = input.and_then(decode::<EndInput>) else {

@@ -25,6 +25,10 @@ pub(crate) struct RequestArgs {
     /// The ticket or incident it belongs to
     #[arg(long, value_name = "TEXT")]
     pub(crate) ticket: Option<String>,
+    /// Break the glass: policy may open at once what people would be asked for; they are told, and
+    /// somebody reviews it afterwards
+    #[arg(long)]
+    pub(crate) break_glass: bool,
     /// Only tell what would happen: granted at once, approvals needed, or denied
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -48,6 +52,49 @@ pub(crate) struct RequestArgs {
     pub(crate) request_id: Option<RequestId>,
 }
 
+/// Of `approve`.
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArgs {
+    /// Which requests: `ar-…`, one or several
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<Id>,
+    /// For less than was asked: for at most so long once granted, as 90s, 30m or 1h30m
+    #[arg(long = "for", value_name = "DURATION", value_parser = durations::parse_grant)]
+    pub(crate) at_most: Option<GrantDuration>,
+    /// Why, for the record
+    #[arg(short = 'm', long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Sign in for it, so that your identity provider signs the decision [default: where policy
+    /// wants it]
+    #[arg(long)]
+    pub(crate) sign: bool,
+}
+
+/// Of `deny`.
+#[derive(Debug, Args)]
+pub(crate) struct DenyArgs {
+    /// Which requests: `ar-…`, one or several
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<Id>,
+    /// Why; it goes into the record
+    #[arg(short = 'm', long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// Sign in for it, so that your identity provider signs the decision [default: where policy
+    /// wants it]
+    #[arg(long)]
+    pub(crate) sign: bool,
+}
+
+/// Of `review`.
+#[derive(Debug, Args)]
+pub(crate) struct ReviewArgs {
+    /// Which request: `ar-…`
+    pub(crate) id: Id,
+    /// What you found; it goes into the record
+    #[arg(short = 'm', long, value_name = "TEXT")]
+    pub(crate) reason: String,
+}
+
 /// Of `ls`.
 #[derive(Debug, Args)]
 pub(crate) struct LsArgs {
@@ -69,18 +116,6 @@ pub(crate) struct LsArgs {
     /// At most this many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
-}
-
-/// Of the commands that decide.
-#[derive(Debug, Args)]
-pub(crate) struct DecisionArgs {
-    /// Which requests: `ar-…`, one or several
-    #[arg(required = true, value_name = "ID")]
-    pub(crate) ids: Vec<Id>,
-    /// Sign in for it, so that your identity provider signs the decision [default: where policy
-    /// wants it]
-    #[arg(long)]
-    pub(crate) sign: bool,
 }
 
 /// Of the commands that end access.

@@ -40,6 +40,7 @@ pub(super) struct Wanted {
 struct Words {
     reason: String,
     ticket: String,
+    break_glass: bool,
     request_id: Option<String>,
 }
 
@@ -77,10 +78,12 @@ pub(super) async fn run(cx: &Context, args: RequestArgs) -> Result<Exit, CliErro
     let words = Words {
         reason,
         ticket,
+        break_glass: args.break_glass,
         request_id: args.request_id.as_ref().map(ToString::to_string),
     };
-    // An idempotency key says which request is meant, so there is nothing to look for.
-    let open = if args.new || args.request_id.is_some() {
+    // An idempotency key says which request is meant, so there is nothing to look for; and what
+    // waits for people is what breaking the glass is not.
+    let open = if args.new || args.break_glass || args.request_id.is_some() {
         Vec::new()
     } else {
         target::open_among(cx, &session, &wanted).await?
@@ -120,6 +123,7 @@ pub(super) async fn obtain(
     let words = Words {
         reason: wanted.reason,
         ticket: String::new(),
+        break_glass: false,
         request_id: None,
     };
     let targets = [wanted.entitlement];
@@ -196,6 +200,7 @@ fn message(
             duration: Some(convert::duration(duration)),
             reason: words.reason.clone(),
             ticket: words.ticket.clone(),
+            break_glass: words.break_glass,
             ..Default::default()
         }),
         request_id: words.request_id.clone().unwrap_or_else(new_request_id),

@@ -123,6 +123,7 @@ fn read(request: &v1::AccessRequest) -> Option<ReviewRequest> {
             .collect(),
         sessions: request.issued_credentials.len(),
         lag: words::span(request.lag.as_ref()),
-        break_glass: request.policy_answers.iter().any(opened),
+        break_glass: request.review.is_some() || request.policy_answers.iter().any(opened),
+        review_open: words::review_is_open(request),
     })
 }

@@ -37,6 +37,7 @@ pub(super) async fn token(
         request_id: message.request_id.clone(),
         verdict: message.verdict,
         reason: message.reason.clone(),
+        at_most: message.at_most,
     };
     let terms = session.call(Patience::Read, || {
         let (mut client, question) = (session.approval(), question.clone());
@@ -120,8 +121,15 @@ fn nonce(
         approver: &approver,
         verdict: verdict.ok_or(CliError::Answer("a decision that cannot be read"))?,
         reason: reason.as_ref(),
+        at_most: at_most(message.at_most.as_ref())?,
     };
     Ok(statement.nonce())
+}
+
+fn at_most(bound: Option<&prost_types::Duration>) -> Result<Option<GrantDuration>, CliError> {
+    let read = |d| GrantDuration::from_seconds(convert::whole_seconds(d)?).ok();
+    let unreadable = CliError::Answer("a decision that cannot be read");
+    bound.map(|d| read(d).ok_or(unreadable)).transpose()
 }
 
 /// Digest of a request's body, out of what the service tells of it.
@@ -153,6 +161,7 @@ fn digest(request: &v1::AccessRequest) -> Option<Sha256Digest> {
         duration: GrantDuration::from_seconds(seconds).ok()?,
         reason: Reason::parse(&request.reason).ok()?,
         ticket,
+        break_glass: request.break_glass,
     };
     Some(spec.body_digest())
 }

@@ -41,6 +41,8 @@ pub(crate) fn request(view: &View, r: &v1::AccessRequest) -> String {
     facts(&mut sheet, view, r);
     sheet.section("Policy", r.policy_answers.iter().map(answer));
     sheet.section("Decisions", r.decisions.iter().map(|d| decision(view, d)));
+    let reviews = r.review.iter().flat_map(|r| review(view, r));
+    sheet.section("Review", reviews);
     sheet.section(
         "Sessions issued",
         r.issued_credentials.iter().map(|c| session(view, c)),
@@ -82,8 +84,12 @@ fn facts(sheet: &mut Sheet, view: &View, r: &v1::AccessRequest) {
     sheet.row("reason", &clean(&r.reason));
     sheet.row("ticket", &clean(&r.ticket));
     if let Some(d) = words::span(r.duration.as_ref()) {
-        sheet.row("for", &durations::words(d));
+        let shorter = words::span(r.granted_duration.as_ref());
+        let shorter = shorter.map(|d| format!(", shortened to {}", durations::words(d)));
+        let asked = durations::words(d);
+        sheet.row("for", &format!("{asked}{}", shorter.unwrap_or_default()));
     }
+    sheet.row("break-glass", if r.break_glass { "asked for" } else { "" });
     if let Some(at) = words::instant(r.create_time.as_ref()) {
         sheet.row("asked", &view.exact(at));
     }
@@ -100,12 +106,35 @@ fn facts(sheet: &mut Sheet, view: &View, r: &v1::AccessRequest) {
         sheet.row("end", &format!("{}{left}", view.exact(at)));
     }
     sheet.row("approvals", &approvals(r));
+    let asked = r.asked.iter().map(|a| asked(view, a));
+    sheet.row("put to", &asked.collect::<Vec<_>>().join("; "));
     sheet.row("role", &clean(&r.role_arn));
     sheet.row("ended because", words::cause(r.end_cause()));
     if let Some(lag) = words::span(r.lag.as_ref()) {
         sheet.row("lag", &durations::measured(lag));
     }
     sheet.row("note", &clean(words::note(r)));
+}
+
+fn asked(view: &View, a: &v1::Asked) -> String {
+    let at = words::instant(a.time.as_ref()).map_or_else(String::new, |at| view.instant(at));
+    format!("{} at {at}", words::groups(&a.groups))
+}
+
+fn review(view: &View, r: &v1::Review) -> Vec<String> {
+    let since = words::instant(r.since_time.as_ref());
+    let since = since.map_or_else(String::new, |at| view.instant(at));
+    let mut lines = vec![format!("{since}  opened {}", words::owed(r))];
+    lines.push(match &r.closed_by {
+        Some(who) => {
+            let at = words::instant(r.close_time.as_ref());
+            let at = at.map_or_else(String::new, |at| view.instant(at));
+            let who = words::who_exactly(who);
+            format!("{at}  {who} closed it: {}", clean(&r.reason))
+        }
+        None => "open: `hallpass review ID -m TEXT` closes it when access is over".to_owned(),
+    });
+    lines
 }
 
 fn approvals(r: &v1::AccessRequest) -> String {
@@ -151,7 +180,7 @@ fn decision(view: &View, d: &v1::Decision) -> String {
         .approver
         .as_ref()
         .map_or_else(|| "somebody".to_owned(), words::who_exactly);
-    let mut text = format!("{at}  {who} {}", words::verdict(d.verdict()));
+    let mut text = format!("{at}  {who} {}", words::decided(d));
     if !d.reason.is_empty() {
         text.push_str(&format!(": {}", clean(&d.reason)));
     }
@@ -240,9 +269,18 @@ pub(crate) fn changes(
             let said = clean(&d.reason);
             let colon = if said.is_empty() { "" } else { ": " };
             let who = words::who(d.approver.as_ref());
-            format!("{who} {}{colon}{said}", words::verdict(d.verdict()))
+            format!("{who} {}{colon}{said}", words::decided(d))
         })
         .collect();
+    let told = before.map_or(0, |b| b.asked.len());
+    // The state that follows says it of the first.
+    let escalated = now.asked.iter().skip(told.max(1));
+    lines.extend(escalated.map(|a| format!("put to {} as well", words::groups(&a.groups))));
+    if before.is_none_or(|b| b.review.is_none())
+        && let Some(review) = &now.review
+    {
+        lines.push(format!("opened {}", words::owed(review)));
+    }
     let is_new = |m: &&v1::Refusal| before.is_none_or(|b| !b.refusals.contains(m));
     lines.extend(
         (now.refusals.iter().filter(is_new))
@@ -274,11 +312,12 @@ pub(crate) fn state_line(view: &View, r: &v1::AccessRequest) -> String {
         State::Denied | State::Failed => words::why_not(r),
         State::Lapsed => "nobody answered in time".to_owned(),
         State::Ending => words::cause(r.end_cause()).to_owned(),
-        State::Ended => [words::cause(r.end_cause()).to_owned(), over(view, r)]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join("; "),
+        State::Ended => {
+            let mut parts = vec![words::cause(r.end_cause()).to_owned(), over(view, r)];
+            parts.push(reviewed(r));
+            parts.retain(|part| !part.is_empty());
+            parts.join("; ")
+        }
         State::Stuck => "something could not be taken back yet; retried without end".to_owned(),
         _ => clean(&r.note),
     };
@@ -286,6 +325,14 @@ pub(crate) fn state_line(view: &View, r: &v1::AccessRequest) -> String {
         word
     } else {
         format!("{word}: {more}")
+    }
+}
+
+fn reviewed(r: &v1::AccessRequest) -> String {
+    match &r.review {
+        Some(review) if review.closed_by.is_none() => "review open".to_owned(),
+        Some(review) => format!("reviewed by {}", words::who(review.closed_by.as_ref())),
+        None => String::new(),
     }
 }
 
@@ -387,6 +434,29 @@ mod tests {
           cure: give hallpass iam:PutRolePolicy on the role
         ended: returned by its requester; AWS refuses since 2026-03-01 12:08:20.000 UTC, proved 2026-03-01 12:08:20.400 UTC, lag 0.4 s
         ");
+    }
+
+    #[test]
+    fn what_is_shorter_escalated_or_opened_by_exception_is_told() {
+        let view = samples::view(None);
+        let (before, now) = (samples::pending(), samples::excepted());
+        let text = request(&view, &now);
+        for line in [
+            "for           1h30m, shortened to 30m",
+            "break-glass   asked for",
+            "put to        data-owners at 12:00:00; security at 12:15:00",
+            "approved for at most 30m: seen",
+            "opened by break-glass: pages security, reviewed afterwards by leads",
+            "Carol (https://idp.example#carol, person) closed it: rightly so",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+        let lines = changes(&view, Some(&before), &now).join("\n");
+        assert!(lines.contains("put to security as well"), "{lines}");
+        assert!(state_line(&view, &now).ends_with("; reviewed by Carol"));
+        let mut open = now;
+        open.review.as_mut().unwrap().closed_by = None;
+        assert!(state_line(&view, &open).ends_with("; review open"));
     }
 
     #[test]

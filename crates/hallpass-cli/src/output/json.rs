@@ -152,6 +152,31 @@ shape!(
         revision: i64 = w.revision,
         entitlement_details: Option<Entitlement> =
             w.entitlement_details.as_ref().map(Entitlement::from),
+        granted_duration: Option<String> = span(w.granted_duration.as_ref()),
+        break_glass: bool = w.break_glass,
+        asked: Vec<Asked> = list(&w.asked),
+        review: Option<Review> = w.review.as_ref().map(Review::from),
+    }
+);
+
+shape!(
+    /// Groups that a request was put to.
+    Asked from Asked as w {
+        time: Option<String> = instant(w.time.as_ref()),
+        groups: Vec<String> = w.groups.clone(),
+    }
+);
+
+shape!(
+    /// A review that is owed, or was.
+    Review from Review as w {
+        break_glass: bool = w.break_glass,
+        paged: Vec<String> = w.paged.clone(),
+        reviewers: Vec<String> = w.reviewers.clone(),
+        since_time: Option<String> = instant(w.since_time.as_ref()),
+        closed_by: Option<Principal> = w.closed_by.as_ref().map(Principal::from),
+        reason: String = w.reason.clone(),
+        close_time: Option<String> = instant(w.close_time.as_ref()),
     }
 );
 
@@ -182,6 +207,7 @@ shape!(
         sign_time: Option<String> = instant(w.sign_time.as_ref()),
         statement_digest: String = w.statement_digest.clone(),
         evidence: &'static str = w.evidence().as_str_name(),
+        at_most: Option<String> = span(w.at_most.as_ref()),
     }
 );
 

@@ -114,13 +114,9 @@ pub(crate) fn review(view: &View, review: &Review) -> String {
         let (p50, p99, max) = (l.p50_ms, l.p99_ms, l.max_ms);
         format!("p50 {p50} ms, p99 {p99} ms, max {max} ms of {}", l.count)
     });
-    let glass = match review.break_glass.as_slice() {
+    let listed = |ids: &[String]| match ids {
         [] => "none".to_owned(),
-        ids => ids
-            .iter()
-            .map(|id| clean(id))
-            .collect::<Vec<_>>()
-            .join(", "),
+        ids => words::groups(ids),
     };
     let never: Vec<_> = review.never_granted.iter().map(|e| clean(e)).collect();
     let figures = [
@@ -138,7 +134,8 @@ pub(crate) fn review(view: &View, review: &Review) -> String {
         ("standing access avoided", avoided.unwrap_or_else(absent)),
         ("median wait", wait.unwrap_or_else(absent)),
         ("lag of the proof", lags.unwrap_or_else(absent)),
-        ("break glass", glass),
+        ("break glass", listed(&review.break_glass)),
+        ("  not reviewed yet", listed(&review.unreviewed)),
         ("never granted", never.join(", ")),
     ];
     let rows = figures

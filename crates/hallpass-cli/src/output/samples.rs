@@ -91,6 +91,7 @@ pub(crate) fn pending() -> v1::AccessRequest {
             sign_time: Some(at(30)),
             statement_digest: "ab".repeat(32),
             evidence: v1::EvidenceLevel::Service.into(),
+            at_most: None,
         }],
         policy_answers: vec![v1::PolicyAnswer {
             gate: "request".to_owned(),
@@ -172,4 +173,27 @@ pub(crate) fn stuck() -> v1::AccessRequest {
         }],
         ..active()
     }
+}
+
+/// Opened by break-glass, shortened, over and reviewed: everything that may be unusual.
+pub(crate) fn excepted() -> v1::AccessRequest {
+    let mut request = ended();
+    request.granted_duration = Some(span(1_800));
+    request.break_glass = true;
+    request.decisions[0].at_most = Some(span(1_800));
+    let asked = |group: &str, seconds| v1::Asked {
+        time: Some(at(seconds)),
+        groups: vec![group.to_owned()],
+    };
+    request.asked = vec![asked("data-owners", 0), asked("security", 900)];
+    request.review = Some(v1::Review {
+        break_glass: true,
+        paged: vec!["security".to_owned()],
+        reviewers: vec!["leads".to_owned()],
+        since_time: Some(at(60)),
+        closed_by: Some(person("Carol")),
+        reason: "rightly so".to_owned(),
+        close_time: Some(at(550)),
+    });
+    request
 }

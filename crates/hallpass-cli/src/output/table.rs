@@ -96,7 +96,10 @@ pub(crate) fn requests(view: &View, list: &[v1::AccessRequest], everybody: bool)
             let mut row = vec![
                 words::id(r),
                 words::entitlement(&r.entitlement),
-                words::state(r.state()).to_owned(),
+                match words::is_final(r.state()) && words::review_is_open(r) {
+                    true => format!("{}, review open", words::state(r.state())),
+                    false => words::state(r.state()).to_owned(),
+                },
                 words::span(r.duration.as_ref()).map_or_else(String::new, durations::words),
                 when(view, r),
                 short(&r.reason, REASON_CHARACTERS),
@@ -139,9 +142,11 @@ pub(crate) fn queue(view: &View, list: &[v1::AccessRequest]) -> String {
         let account = details.map_or_else(String::new, |e| {
             format!("{} {}", clean(&e.account_name), clean(&e.account))
         });
+        let asked: Vec<_> = r.asked.iter().flat_map(|a| a.groups.clone()).collect();
         [
             account,
             details.map_or_else(String::new, |e| words::risk(e.risk)),
+            words::groups(&asked),
         ]
     };
     let rows = list
@@ -152,7 +157,10 @@ pub(crate) fn queue(view: &View, list: &[v1::AccessRequest]) -> String {
                 words::who(r.requester.as_ref()),
                 words::entitlement(&r.entitlement),
                 words::span(r.duration.as_ref()).map_or_else(String::new, durations::words),
-                words::missing(r.approvals.as_ref()),
+                match words::is_final(r.state()) {
+                    true => "review".to_owned(),
+                    false => words::missing(r.approvals.as_ref()),
+                },
                 when(view, r),
                 short(&r.reason, REASON_CHARACTERS),
             ];
@@ -166,8 +174,8 @@ pub(crate) fn queue(view: &View, list: &[v1::AccessRequest]) -> String {
     if is_narrow {
         return render(view, &header, &[0, 3], rows);
     }
-    header.splice(3..3, ["ACCOUNT", "RISK"]);
-    render(view, &header, &[0, 4, 5], rows)
+    header.splice(3..3, ["ACCOUNT", "RISK", "PUT TO"]);
+    render(view, &header, &[0, 4, 6], rows)
 }
 
 /// A trail.
@@ -256,9 +264,13 @@ mod tests {
 
     #[test]
     fn the_queue_says_what_is_missing() {
-        insta::assert_snapshot!(queue(&samples::view(None), &[samples::pending()]), @"
-        ID                             WHO  ENTITLEMENT    ACCOUNT                 RISK  FOR    NEEDS       WHEN           REASON
-        ar-0123456789abcdefghjkmnpqrs  Ada  prod-db-admin  prod-data 111122223333  high  1h30m  1 security  lapses in 50m  stuck[2J migration of orders
+        let waits = v1::AccessRequest {
+            asked: samples::excepted().asked,
+            ..samples::pending()
+        };
+        insta::assert_snapshot!(queue(&samples::view(None), &[waits]), @"
+        ID                             WHO  ENTITLEMENT    ACCOUNT                 RISK  PUT TO                 FOR    NEEDS       WHEN           REASON
+        ar-0123456789abcdefghjkmnpqrs  Ada  prod-db-admin  prod-data 111122223333  high  data-owners, security  1h30m  1 security  lapses in 50m  stuck[2J migration of orders
         ");
     }
 

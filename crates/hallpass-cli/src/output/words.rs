@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::Colour;
 use super::clean::clean;
+use crate::durations;
 use crate::exit::Exit;
 
 /// An instant that the server gave, if it gave one that exists.
@@ -136,6 +137,37 @@ pub(crate) fn verdict(verdict: v1::Verdict) -> &'static str {
         v1::Verdict::Unspecified => "answered",
         v1::Verdict::Approve => "approved",
         v1::Verdict::Deny => "denied",
+    }
+}
+
+/// Groups by name.
+pub(crate) fn groups(groups: &[String]) -> String {
+    let groups: Vec<_> = groups.iter().map(|g| clean(g)).collect();
+    groups.join(", ")
+}
+
+/// What an exception that opens access entails.
+pub(crate) fn owed(review: &v1::Review) -> String {
+    let how = match review.break_glass {
+        true => "by break-glass",
+        false => "by an exception",
+    };
+    let (paged, reviewers) = (groups(&review.paged), groups(&review.reviewers));
+    format!("{how}: pages {paged}, reviewed afterwards by {reviewers}")
+}
+
+/// Whether a review waits for somebody.
+pub(crate) fn review_is_open(request: &v1::AccessRequest) -> bool {
+    let review = request.review.as_ref();
+    review.is_some_and(|review| review.closed_by.is_none())
+}
+
+/// An approval with its bound, or a denial, as a past participle.
+pub(crate) fn decided(decision: &v1::Decision) -> String {
+    let word = verdict(decision.verdict());
+    match span(decision.at_most.as_ref()) {
+        Some(bound) => format!("{word} for at most {}", durations::words(bound)),
+        None => word.to_owned(),
     }
 }
 

@@ -410,6 +410,14 @@ impl ApprovalService for Fake {
         self.0.request.send_replace(request(State::Ending, 2));
         Ok(Response::new(self.now()))
     }
+
+    async fn review_access_request(
+        &self,
+        r: Request<v1::ReviewAccessRequestRequest>,
+    ) -> Answer<v1::AccessRequest> {
+        self.enter("Review", &r, &r.get_ref().request_id)?;
+        Ok(Response::new(self.now()))
+    }
 }
 
 #[tonic::async_trait]

@@ -191,7 +191,7 @@ fn as_another(
     request: Option<&Asked>,
     by: &Principal,
     now: Timestamp,
-) -> [(&'static str, Option<PolicyAnswer>); 4] {
+) -> [(&'static str, Option<PolicyAnswer>); 5] {
     let ask = |gate: &dyn Fn(&Asked) -> PolicyAnswer| request.map(gate);
     let approve = |capacity| ask(&move |a| pack.bundle.approve(&a.facts(), by, capacity, now));
     [
@@ -199,6 +199,7 @@ fn as_another(
         ("approve for security", approve(Capacity::Security)),
         ("view", ask(&|a| pack.bundle.view(by, &a.facts(), now))),
         ("revoke", ask(&|a| pack.bundle.revoke(by, &a.facts(), now))),
+        ("review", ask(&|a| pack.bundle.review(by, &a.facts(), now))),
     ]
 }
 

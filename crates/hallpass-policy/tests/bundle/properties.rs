@@ -2,13 +2,15 @@
 
 use std::sync::LazyLock;
 
-use hallpass_policy::Bundle;
-use hallpass_types::{ApprovalTally, Principal, PrincipalId, PrincipalKind, Verdict};
+use hallpass_policy::{Bundle, Said};
+use hallpass_types::{
+    ApprovalTally, GrantDuration, Principal, PrincipalId, PrincipalKind, Verdict,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::support::{
-    Files, ago, asked, files_with, now, person, sample, sample_files, with_policies,
+    Files, ago, asked, files_with, now, person, sample, sample_files, seconds, with_policies,
 };
 
 static SAMPLE: LazyLock<Bundle> = LazyLock::new(sample);
@@ -49,6 +51,16 @@ fn every_tally() -> impl Iterator<Item = ApprovalTally> {
                 evidence: Default::default(),
             })
     })
+}
+
+/// A decision, and for how long it is at most.
+type Bounded = (Principal, Verdict, Option<GrantDuration>);
+
+fn as_said((approver, verdict, at_most): &Bounded) -> Said<'_> {
+    Said {
+        at_most: *at_most,
+        ..Said::from((approver, *verdict, now()))
+    }
 }
 
 /// The sample's people as their tokens may differ.
@@ -163,6 +175,43 @@ proptest! {
         prop_assert!(weighed.tally.owner.max(weighed.tally.security) <= weighed.tally.distinct);
         for (_, why) in &weighed.not_counted {
             prop_assert!(!why.allows());
+        }
+    }
+
+    #[test]
+    fn approvals_for_less_shorten_whatever_their_order_and_carry_no_extension(
+        decisions in vec((anybody(), verdict(), proptest::option::of(5i64..1800)), 0..7),
+        shuffled in Just((0..7usize).collect::<Vec<_>>()).prop_shuffle(),
+    ) {
+        let asked = asked(&SAMPLE, "alice", "prod-export", 15);
+        let bounded = |(who, verdict, bound)| -> Bounded {
+            (who, verdict, Option::map(bound, seconds))
+        };
+        let decisions: Vec<Bounded> = decisions.into_iter().map(bounded).collect();
+        let other = shuffled.iter().filter_map(|i| decisions.get(*i).cloned());
+        let other: Vec<Bounded> = other.collect();
+        let weigh = |d: &[Bounded]| SAMPLE.tally(&asked.facts(), d.iter().map(as_said));
+        let weighed = weigh(&decisions);
+        prop_assert_eq!(&weigh(&other), &weighed);
+        let counts = |who: &Principal| weighed.counted.iter().any(|(id, _)| *id == who.id);
+        let bounds = decisions.iter().filter(|(who, verdict, _)| {
+            *verdict == Verdict::Approve && counts(who)
+        });
+        let least = bounds.filter_map(|(.., bound)| *bound).min();
+        prop_assert_eq!(weighed.at_most, least.filter(|d| *d < asked.duration));
+        // Nobody counts more or less by being brief, but for an extension.
+        let unbounded = decisions.iter().map(|(p, v, _)| (p, *v, now()));
+        let plain = SAMPLE.tally(&asked.facts(), unbounded);
+        prop_assert_eq!((plain.tally, &plain.denied_by), (weighed.tally, &weighed.denied_by));
+        let extended = SAMPLE.tally_extension(&asked.facts(), decisions.iter().map(as_said));
+        prop_assert_eq!(extended.at_most, None);
+        for (person, _) in &extended.counted {
+            let brief = |(who, verdict, bound): &&Bounded| {
+                who.id == *person
+                    && *verdict == Verdict::Approve
+                    && bound.is_some_and(|d| d < asked.duration)
+            };
+            prop_assert_eq!(decisions.iter().find(brief), None);
         }
     }
 

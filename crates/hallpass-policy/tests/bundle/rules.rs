@@ -2,11 +2,11 @@
 
 use std::sync::LazyLock;
 
-use hallpass_policy::Bundle;
-use hallpass_types::{ApprovalTally, Principal, Ticket, Verdict};
+use hallpass_policy::{Bundle, RequestFacts, Said};
+use hallpass_types::{ApprovalTally, AuthFacts, Principal, Ticket, Verdict};
 use jiff::{Timestamp, ToSpan as _};
 
-use crate::support::{asked, now, person, with_policies};
+use crate::support::{ago, asked, now, person, seconds, with_policies};
 
 const RULES: &str = r#"
 @id("ask") permit (principal, action == Hallpass::Action::"request", resource);
@@ -118,4 +118,95 @@ fn break_glass_takes_a_ticket_opens_in_a_freeze_and_has_duties() {
     let refused = BUNDLE.activate(&asked.facts(), ApprovalTally::default(), now());
     assert!(!refused.allows());
     assert_eq!(BUNDLE.duties(&refused), hallpass_policy::Duties::default());
+}
+
+const GLASS: &str = r#"
+@id("owners") permit (principal, action == Hallpass::Action::"approveAsOwner", resource);
+@id("one-owner") permit (principal, action == Hallpass::Action::"activate", resource)
+when { context.approvals.owner >= 1 };
+@id("glass") permit (principal, action == Hallpass::Action::"activate", resource)
+when { resource.breakGlass };
+@id("anybody-reviews") permit (principal, action == Hallpass::Action::"review", resource);
+"#;
+
+#[test]
+fn what_opens_only_because_the_glass_is_broken_owes_a_review_whoever_forgot_to_say_so() {
+    let bundle = with_policies(GLASS);
+    let asked = asked(&bundle, "alice", "prod-reports", 15);
+    let exception = |break_glass, owner| {
+        let facts = RequestFacts {
+            break_glass,
+            ..asked.facts()
+        };
+        let tally = ApprovalTally {
+            owner,
+            security: 0,
+            distinct: owner,
+            ..Default::default()
+        };
+        let answer = bundle.activate(&facts, tally, now());
+        assert_eq!(answer.allows(), break_glass || owner > 0);
+        bundle.exception(&facts, tally, &answer, now())
+    };
+    assert_eq!((exception(false, 0), exception(false, 1)), (None, None));
+    assert_eq!(exception(true, 1), None, "one owner opens it as well");
+    let owed = exception(true, 0).unwrap();
+    assert!(owed.break_glass && owed.needs_review());
+    assert_eq!(owed.page, ["reports-owners".to_owned()].into());
+    assert_eq!(owed.review, owed.page);
+}
+
+#[test]
+fn no_bundle_lets_people_review_their_own_access_nor_machines_nor_old_sign_ins() {
+    let bundle = with_policies(GLASS);
+    let of = |requester: &str, reviewer: &Principal| {
+        let asked = asked(&bundle, requester, "prod-reports", 15);
+        bundle.review(reviewer, &asked.facts(), now()).policy_ids
+    };
+    let refused = |by: &str| vec![format!("hallpass.{by}")];
+    assert_eq!(of("alice", &person("bob")), ["anybody-reviews"]);
+    assert_eq!(of("bob", &person("bob")), refused("no-self-review"));
+    assert_eq!(
+        of("alice-agent", &person("alice")),
+        refused("no-self-review")
+    );
+    let agent = of("alice", &person("alice-agent"));
+    assert!(
+        agent.contains(&"hallpass.no-self-review".to_owned()),
+        "{agent:?}"
+    );
+    let machine = of("alice", &person("deploy-bot"));
+    assert!(
+        machine.contains(&"hallpass.people-review".to_owned()),
+        "{machine:?}"
+    );
+    let mut stale = person("bob");
+    stale.auth.authenticated_at = ago(12 * 60 + 1);
+    assert_eq!(of("alice", &stale), refused("review-fresh-mfa"));
+    stale.auth = AuthFacts {
+        mfa: false,
+        authenticated_at: ago(1),
+        client: None,
+    };
+    assert_eq!(of("alice", &stale), refused("review-fresh-mfa"));
+}
+
+#[test]
+fn an_approval_is_weighed_for_as_long_as_it_is() {
+    let bundle = with_policies(
+        "@id(\"brief\") permit (principal, action == Hallpass::Action::\"approveAsOwner\", resource) \
+         when { resource.seconds <= 600 };",
+    );
+    let asked = asked(&bundle, "alice", "prod-reports", 15);
+    let bob = person("bob");
+    let weigh = |minutes: Option<i64>| {
+        let said = Said {
+            at_most: minutes.map(|m| seconds(m * 60)),
+            ..Said::from((&bob, Verdict::Approve, now()))
+        };
+        bundle.tally(&asked.facts(), [said])
+    };
+    assert_eq!(weigh(None).tally.owner, 0);
+    let brief = weigh(Some(10));
+    assert_eq!((brief.tally.owner, brief.at_most), (1, Some(seconds(600))));
 }

@@ -126,6 +126,7 @@ impl Asked {
             requester: &self.requester,
             entitlement: &self.entitlement,
             duration: self.duration,
+            break_glass: false,
         }
     }
 }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use hallpass_evidence::Order;
+use hallpass_policy::RequestFacts;
 use hallpass_proto::convert;
 use hallpass_proto::v1::approval_service_server::ApprovalService;
 use hallpass_proto::v1::{
     AccessRequest, DecideAccessRequestRequest, ListPendingApprovalsRequest,
     ListPendingApprovalsResponse, PrepareDecisionRequest, PrepareDecisionResponse,
-    RevokeAccessRequestRequest, Verdict as WireVerdict,
+    ReviewAccessRequestRequest, RevokeAccessRequestRequest, Verdict as WireVerdict,
 };
 use hallpass_types::{
-    DecisionToken, EvidenceLevel, Phase, Principal, Reason, RequestSnapshot, Verdict,
+    DecisionToken, EvidenceLevel, GrantDuration, Phase, Principal, Reason, RequestSnapshot, Verdict,
 };
 use tonic::{Request, Response, Status};
 
@@ -34,16 +35,21 @@ impl ApprovalService for Approval {
         let request = request.into_inner();
         let page = Page::read(request.page_size, &request.page_token)?;
         let filter = Filter {
-            phases: vec![Phase::AwaitingApproval],
+            phases: vec![Phase::AwaitingApproval, Phase::Ended, Phase::Failed],
+            running: true,
             ..Default::default()
         };
         let (all, next_page_token) = snapshots(&self.0, &filter, page).await?;
         let mine = all.iter().filter(|snapshot| {
-            let may = self.0.on_request(snapshot, |bundle, facts, now| {
-                let signing = caller.evidenced(EvidenceLevel::IdentityProvider);
-                !bundle.capacities(facts, &signing, now).is_empty()
-            });
-            may.unwrap_or(false) && snapshot.state.phase() == Phase::AwaitingApproval
+            let waits = snapshot.state.phase() == Phase::AwaitingApproval;
+            let signing = caller.evidenced(EvidenceLevel::IdentityProvider);
+            let may = self
+                .0
+                .on_request(snapshot, |bundle, facts, now| match waits {
+                    true => !bundle.capacities(facts, &signing, now).is_empty(),
+                    false => bundle.review(&caller, facts, now).allows(),
+                });
+            may.unwrap_or(false) && (waits || must_be_in_review(snapshot, "").is_ok())
         });
         Ok(Response::new(ListPendingApprovalsResponse {
             access_requests: mine.map(convert::access_request).collect(),
@@ -62,21 +68,17 @@ impl ApprovalService for Approval {
             "" => None,
             text => bad.take("decision_token", DecisionToken::parse(text)),
         };
-        let said = Said::read(
-            bad,
-            &request.name,
-            &request.request_id,
-            request.verdict,
-            &request.reason,
-        )?;
+        let wire = (&*request.name, &*request.request_id, &*request.reason);
+        let said = Said::read(bad, wire, request.verdict, request.at_most.as_ref())?;
         let name = said.address.id.name();
         let level = match token {
             Some(_) => EvidenceLevel::IdentityProvider,
             None => EvidenceLevel::Service,
         };
+        let at_most = said.at_most;
         let gate = |snapshot: &RequestSnapshot| {
-            self.may_decide(&caller, snapshot)?;
-            if level < self.evidence_needed(&caller, snapshot) {
+            self.may_decide(&caller, snapshot, at_most)?;
+            if level < self.evidence_needed(&caller, snapshot, at_most) {
                 let why = "your identity provider has to sign this decision: sign in for it";
                 return Err(errors::precondition("EVIDENCE", &name, why));
             }
@@ -85,6 +87,7 @@ impl ApprovalService for Approval {
         let order = Order::Decide {
             verdict: said.verdict,
             reason: said.reason,
+            at_most,
             token,
         };
         self.0
@@ -99,23 +102,19 @@ impl ApprovalService for Approval {
     ) -> Result<Response<PrepareDecisionResponse>, Status> {
         let caller = caller(&request)?.principal;
         let request = request.into_inner();
-        let said = Said::read(
-            BadFields::default(),
-            &request.name,
-            &request.request_id,
-            request.verdict,
-            &request.reason,
-        )?;
+        let (bad, bound) = (BadFields::default(), request.at_most.as_ref());
+        let wire = (&*request.name, &*request.request_id, &*request.reason);
+        let said = Said::read(bad, wire, request.verdict, bound)?;
         let id = &said.address.id;
         let look = self.0.requests.look(id, None);
         let (look, snapshot) = self.0.visible(&caller, id, look).await?;
-        self.may_decide(&caller, &snapshot)?;
+        self.may_decide(&caller, &snapshot, said.at_most)?;
         let client = self.0.verifier.decision_client(caller.id.issuer());
         let client = client.ok_or_else(|| {
             let why = "your issuer is not configured to sign decisions; tell hallpass's operator";
             errors::precondition("EVIDENCE", &id.name(), why)
         })?;
-        let needed = self.evidence_needed(&caller, &snapshot);
+        let needed = self.evidence_needed(&caller, &snapshot, said.at_most);
         Ok(Response::new(PrepareDecisionResponse {
             deployment: self.0.deployment.clone(),
             run: look.run,
@@ -141,7 +140,7 @@ impl ApprovalService for Approval {
             return Err(bad.into_status());
         };
         let name = address.id.name();
-        let gate = |snapshot: &hallpass_types::RequestSnapshot| {
+        let gate = |snapshot: &RequestSnapshot| {
             let answer = self.0.on_request(snapshot, |bundle, facts, now| {
                 bundle.revoke(&caller, facts, now)
             });
@@ -155,6 +154,64 @@ impl ApprovalService for Approval {
             .await
             .map(Response::new)
     }
+
+    async fn review_access_request(
+        &self,
+        request: Request<ReviewAccessRequestRequest>,
+    ) -> Result<Response<AccessRequest>, Status> {
+        let caller = caller(&request)?.principal;
+        let request = request.into_inner();
+        let mut bad = BadFields::default();
+        let address = Address::read(&mut bad, &request.name, &request.request_id);
+        let reason = bad.take("reason", Reason::parse(&request.reason));
+        let (Some(address), Some(reason)) = (address, reason) else {
+            return Err(bad.into_status());
+        };
+        let name = address.id.name();
+        let gate = |snapshot: &RequestSnapshot| {
+            let answer = self.0.on_request(snapshot, |bundle, facts, now| {
+                bundle.review(&caller, facts, now)
+            });
+            match answer {
+                Some(answer) if !answer.allows() => Err(errors::denied_by_policy(&answer)),
+                _ => must_be_in_review(snapshot, &name),
+            }
+        };
+        self.0
+            .order(&caller, address, Order::Review { reason }, gate, |_| true)
+            .await
+            .map(Response::new)
+    }
+}
+
+/// Reads for how long an approval is, where it is bounded.
+fn bound(
+    bad: &mut BadFields,
+    at_most: Option<&prost_types::Duration>,
+    verdict: Option<Verdict>,
+) -> Option<GrantDuration> {
+    let at_most = at_most?;
+    if verdict == Some(Verdict::Deny) {
+        bad.add("at_most", "must be empty: a denial is for no time");
+        return None;
+    }
+    let seconds = convert::whole_seconds(at_most);
+    let seconds = seconds.ok_or("must be a whole number of seconds".to_owned());
+    let bound = seconds.and_then(|s| GrantDuration::from_seconds(s).map_err(|e| e.to_string()));
+    bad.take("at_most", bound)
+}
+
+/// Refuses where no review waits, or access is not over yet.
+fn must_be_in_review(snapshot: &RequestSnapshot, name: &str) -> Result<(), Status> {
+    let phase = snapshot.state.phase();
+    let why = match &snapshot.review {
+        Some(review) if review.is_open() && phase.is_final() => return Ok(()),
+        Some(review) if review.is_open() => {
+            format!("the request is {phase}: a review is closed when access is over")
+        }
+        _ => "no review is open".to_owned(),
+    };
+    Err(errors::precondition("STATE", name, &why))
 }
 
 /// A decision as it was sent.
@@ -162,21 +219,22 @@ struct Said {
     address: Address,
     verdict: Verdict,
     reason: Option<Reason>,
+    at_most: Option<GrantDuration>,
 }
 
 impl Said {
     fn read(
         mut bad: BadFields,
-        name: &str,
-        request_id: &str,
+        (name, request_id, reason): (&str, &str, &str),
         verdict: i32,
-        reason: &str,
+        at_most: Option<&prost_types::Duration>,
     ) -> Result<Self, Status> {
         let address = Address::read(&mut bad, name, request_id);
         let verdict = WireVerdict::try_from(verdict)
             .ok()
             .and_then(convert::from_verdict);
         let words = optional_reason(&mut bad, reason);
+        let at_most = bound(&mut bad, at_most, verdict);
         match verdict {
             None => bad.add("verdict", "must be VERDICT_APPROVE or VERDICT_DENY"),
             Some(Verdict::Deny) if reason.trim().is_empty() => {
@@ -192,17 +250,32 @@ impl Said {
             address,
             verdict,
             reason: words,
+            at_most,
         })
     }
 }
 
 impl Approval {
     /// Whether a decision of the caller would count, if it were signed as well as can be.
-    fn may_decide(&self, caller: &Principal, snapshot: &RequestSnapshot) -> Result<(), Status> {
+    fn may_decide(
+        &self,
+        caller: &Principal,
+        snapshot: &RequestSnapshot,
+        at_most: Option<GrantDuration>,
+    ) -> Result<(), Status> {
+        let asked = snapshot.spec.duration;
+        if at_most.is_some_and(|bound| bound > asked) {
+            let why = format!("must be at most {asked}, which was asked for");
+            return Err(errors::bad_field("at_most", &why));
+        }
         let signing = caller.evidenced(EvidenceLevel::IdentityProvider);
         let answer = self.0.on_request(snapshot, |bundle, facts, now| {
-            let none = bundle.capacities(facts, &signing, now).is_empty();
-            none.then(|| bundle.why_not_approve(facts, &signing, now))
+            let facts = RequestFacts {
+                duration: at_most.unwrap_or(asked),
+                ..*facts
+            };
+            let none = bundle.capacities(&facts, &signing, now).is_empty();
+            none.then(|| bundle.why_not_approve(&facts, &signing, now))
         });
         match answer.flatten() {
             Some(no) => Err(errors::denied_by_policy(&no)),
@@ -216,10 +289,19 @@ impl Approval {
     }
 
     /// The weakest evidence with which the caller's decision counts, and opens what it can open.
-    fn evidence_needed(&self, caller: &Principal, snapshot: &RequestSnapshot) -> EvidenceLevel {
+    fn evidence_needed(
+        &self,
+        caller: &Principal,
+        snapshot: &RequestSnapshot,
+        at_most: Option<GrantDuration>,
+    ) -> EvidenceLevel {
         let counts = self.0.on_request(snapshot, |bundle, facts, now| {
+            let facts = RequestFacts {
+                duration: at_most.unwrap_or(facts.duration),
+                ..*facts
+            };
             let plain = caller.evidenced(EvidenceLevel::Service);
-            !bundle.capacities(facts, &plain, now).is_empty()
+            !bundle.capacities(&facts, &plain, now).is_empty()
         });
         match counts {
             Some(false) => EvidenceLevel::IdentityProvider,

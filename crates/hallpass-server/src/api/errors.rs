@@ -163,7 +163,9 @@ pub(crate) fn from_archive(error: &hallpass_archive::ArchiveError) -> Status {
 /// What the workflow refused.
 pub(crate) fn from_refusal(refusal: &Refusal, name: &str) -> Status {
     match refusal.code.as_str() {
-        "own_request" | "not_yours" => denied("NOT_YOURS", &refusal.why, HashMap::new()),
+        "own_request" | "not_yours" | "not_a_person" => {
+            denied("NOT_YOURS", &refusal.why, HashMap::new())
+        }
         "policy_denied" => denied("POLICY_DENIED", &refusal.why, HashMap::new()),
         "request_id_reused" => request_id_reused(),
         "too_long" => bad_field("extend_by", &refusal.why),

@@ -4,10 +4,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tonic::Status;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use crate::figures;
+use crate::{figures, trace};
+
+/// A refusal stands in the headers; an answer has its code behind the body.
+fn code_of<R>(response: &http::Response<R>) -> Code {
+    Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code())
+}
 
 #[derive(Clone)]
 pub(super) struct MeasureLayer;
@@ -40,11 +45,13 @@ where
         let began = Instant::now();
         let answer = self.0.call(request);
         Box::pin(async move {
+            let answer = trace::call(figures::method(&path), answer, |a| match a {
+                Ok(response) => code_of(response),
+                Err(_) => Code::Unknown,
+            });
             let answer = answer.await;
             if let Ok(response) = &answer {
-                // A refusal stands in the headers; an answer has its code behind the body.
-                let code = Status::from_header_map(response.headers()).map(|s| s.code());
-                figures::rpc(&path, code.unwrap_or(tonic::Code::Ok), began.elapsed());
+                figures::rpc(&path, code_of(response), began.elapsed());
             }
             answer
         })

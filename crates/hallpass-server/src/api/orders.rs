@@ -5,7 +5,7 @@ use hallpass_evidence::{Envelope, Order, Statement};
 use hallpass_proto::{convert, v1};
 use hallpass_types::{
     AccessRequestId, AccessRequestSpec, ApprovalsNeeded, DeniedBy, EndCause, EndInstant,
-    Entitlement, Phase, Principal, Reason, RequestId, RequestSnapshot, State,
+    Entitlement, Exception, Phase, Principal, Reason, RequestId, RequestSnapshot, Review, State,
 };
 use hallpass_workflows::names::workflow_id;
 use hallpass_workflows::wire::Look;
@@ -172,6 +172,12 @@ fn as_recorded(
         Some(Phase::Withdrawn) => State::Withdrawn,
         Some(Phase::Checking) | None => State::Checking,
     };
+    // Whether one is open, only the workflow knows: it refuses where none is.
+    let review = state.phase().is_final().then(|| Review {
+        exception: Exception::default(),
+        since: at,
+        closed: None,
+    });
     RequestSnapshot {
         revision: 0,
         spec,
@@ -190,6 +196,9 @@ fn as_recorded(
         end_order: None,
         refusals: Vec::new(),
         refused_count: 0,
+        granted: None,
+        asked: Vec::new(),
+        review,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use hallpass_policy::{Bundle, RequestFacts};
 use hallpass_proto::{convert, v1};
-use hallpass_types::{AccessRequestSpec, Entitlement, Phase};
+use hallpass_types::{AccessRequestSpec, Entitlement, Phase, Review};
 use jiff::Timestamp;
 
 /// The request as it would stand once policy has answered.
@@ -17,11 +17,13 @@ pub(super) fn preview(
         requester: &spec.requester,
         entitlement,
         duration: spec.duration,
+        break_glass: spec.break_glass,
     };
-    let ticket = spec.ticket.as_ref();
-    let request = bundle.request(&spec.requester, entitlement, spec.duration, ticket, now);
+    let request = bundle.request_of(spec, entitlement, spec.duration, now);
     let activate = bundle.activate(&facts, Default::default(), now);
     let required = bundle.approvals_required(&facts, now);
+    let exception = bundle.exception(&facts, Default::default(), &activate, now);
+    let review = exception.filter(|e| e.needs_review() && request.allows());
     let (phase, note) = if !request.allows() {
         (Phase::Denied, request.explain())
     } else if activate.allows() {
@@ -53,6 +55,14 @@ pub(super) fn preview(
         policy_answers: [&request, &activate].map(convert::policy_answer).into(),
         note,
         entitlement_details: Some(convert::entitlement(entitlement, None)),
+        break_glass: spec.break_glass,
+        review: review.map(|exception| {
+            convert::review(&Review {
+                exception,
+                since: now,
+                closed: None,
+            })
+        }),
         ..Default::default()
     }
 }

@@ -11,6 +11,8 @@ pub(crate) struct Filter {
     pub(crate) entitlement: Option<hallpass_types::EntitlementId>,
     pub(crate) since: Option<jiff::Timestamp>,
     pub(crate) until: Option<jiff::Timestamp>,
+    /// Only those whose workflow still runs: what is over and runs waits for its review.
+    pub(crate) running: bool,
 }
 
 impl Filter {
@@ -32,6 +34,9 @@ impl Filter {
         }
         if let Some(until) = self.until {
             terms.push(format!("StartTime < '{until}'"));
+        }
+        if self.running {
+            terms.push("ExecutionStatus = 'Running'".to_owned());
         }
         terms.join(" AND ")
     }

@@ -75,13 +75,10 @@ impl Requests {
     pub(crate) async fn count_open(&self, phase: Phase) -> Result<u32, RequestsError> {
         let filter = Filter {
             phases: vec![phase],
+            running: true,
             ..Filter::default()
         };
-        self.count(format!(
-            "{} AND ExecutionStatus = 'Running'",
-            filter.query()
-        ))
-        .await
+        self.count(filter.query()).await
     }
 
     /// How many grants should be over for a minute and are not proved to be.

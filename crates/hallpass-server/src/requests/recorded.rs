@@ -1,9 +1,11 @@
 //! What Temporal itself knows of a request, with no worker to ask.
 
-use hallpass_types::{AccessRequestId, EndInstant};
+use hallpass_types::{AccessRequestId, EndInstant, Phase};
 use hallpass_workflows::names::{SA_END, SA_PHASE, workflow_id};
 use jiff::Timestamp;
-use temporalio_common::protos::temporal::api::common::v1::{Payload, WorkflowExecution};
+use temporalio_common::protos::temporal::api::common::v1::{
+    Payload, SearchAttributes, WorkflowExecution,
+};
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
     DescribeWorkflowExecutionRequest, GetWorkflowExecutionHistoryRequest,
@@ -82,4 +84,11 @@ impl Requests {
 
 fn read(payload: Option<&Payload>) -> Option<serde_json::Value> {
     serde_json::from_slice(&payload?.data).ok()
+}
+
+/// The phase among search attributes.
+pub(super) fn phase_in(attributes: Option<&SearchAttributes>) -> Option<Phase> {
+    let word = read(attributes?.indexed_fields.get(SA_PHASE))?;
+    let word = word.as_str()?;
+    Phase::ALL.into_iter().find(|phase| phase.as_str() == word)
 }

@@ -12,23 +12,26 @@ use hallpass_aws::{AssumeOrder, Aws, Order as AwsOrder};
 use hallpass_evidence::{Envelope, Order};
 use hallpass_policy::{Bundle, RequestFacts, Weighed};
 use hallpass_seal::RecipientPublicKey;
-use hallpass_types::{AccessRequestSpec, EndInstant, Entitlement, Grant, SealedCredentials};
+use hallpass_types::{
+    AccessRequestSpec, EndInstant, Entitlement, Grant, GrantDuration, SealedCredentials,
+};
 use hallpass_workflows::activities as ports;
 use hallpass_workflows::wire::{
     Admission, AdmitInput, Admitted, Disproved, Evidence, IdentityProof, IssueInput,
-    MoveFenceInput, ProvisionInput, WeighInput, Weighing,
+    MoveFenceInput, NotifyInput, ProvisionInput, WeighInput, Weighing,
 };
 use jiff::{SignedDuration, Timestamp};
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use super::decisions::Proofs;
-use super::evidence::{Trust, Unproven, Verified};
+use super::evidence::{SignedDecision, Trust, Unproven, Verified};
 use super::failure::{aws_error, fatal, retry, words};
 use super::standing;
 use crate::bundle::Bundles;
 use crate::directory::Directory;
 use crate::figures;
+use crate::notify::Notifier;
 
 /// Clocks of workers and of Temporal may differ by so much.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(60);
@@ -43,6 +46,19 @@ pub(crate) struct Bodies {
     pub(crate) directory: Arc<Directory>,
     pub(crate) proofs: Proofs,
     pub(crate) aws: Aws,
+    pub(crate) notifier: Option<Notifier>,
+}
+
+/// Decisions, counted.
+struct Counted {
+    verified: Verified,
+    weighed: Weighed,
+    /// For how long access was first given, or is to be: an approver may have shortened it.
+    granted: GrantDuration,
+    /// For how long in all.
+    duration: GrantDuration,
+    proofs: Vec<IdentityProof>,
+    disproved: Vec<Disproved>,
 }
 
 #[activities]
@@ -88,25 +104,25 @@ impl Bodies {
     ) -> Result<Weighing, ActivityError> {
         let bundle = self.bundles.current();
         let verified = self.trust.verify(&input.evidence, &bundle).map_err(fatal)?;
+        let asked = input.extended_duration;
+        let counted = self
+            .count(&bundle, &input.evidence, verified, asked)
+            .await?;
         let Counted {
             verified,
             weighed,
+            granted,
             proofs,
             disproved,
-        } = self.count(&bundle, &input.evidence, verified).await?;
-        let duration = verified.duration(input.extended_duration);
-        let entitlement = &input.evidence.entitlement;
-        let facts = RequestFacts {
-            id: &verified.spec.id,
-            requester: &verified.spec.requester,
-            entitlement,
             duration,
-        };
-        let mut answers = vec![bundle.activate(&facts, weighed.tally, input.now)];
-        if input.extended_duration.is_some() {
-            let ticket = verified.spec.ticket.as_ref();
-            let requester = &verified.spec.requester;
-            answers.push(bundle.request(requester, entitlement, duration, ticket, input.now));
+        } = counted;
+        let (spec, entitlement) = (&verified.spec, &input.evidence.entitlement);
+        let facts = verified.facts(entitlement, duration);
+        let activate = bundle.activate(&facts, weighed.tally, input.now);
+        let exception = bundle.exception(&facts, weighed.tally, &activate, input.now);
+        let mut answers = vec![activate];
+        if asked.is_some() {
+            answers.push(bundle.request_of(spec, entitlement, duration, input.now));
         }
         Ok(Weighing {
             tally: weighed.tally,
@@ -114,8 +130,29 @@ impl Bodies {
             answers,
             not_counted: weighed.not_counted,
             denied_by: weighed.denied_by,
+            shortened: (asked.is_none() && granted < spec.duration).then_some(granted),
+            exception,
             proven: proofs,
             disproved,
+        })
+    }
+
+    #[activity(definition = ports::Notify)]
+    pub(crate) async fn notify(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        input: NotifyInput,
+    ) -> Result<(), ActivityError> {
+        let Some(notifier) = &self.notifier else {
+            return Ok(());
+        };
+        let spec = self.trust.request(&input.start).map_err(fatal)?;
+        let sent = notifier
+            .send(&self.trust.deployment, &spec, &input, Timestamp::now())
+            .await;
+        sent.map_err(|error| match error.is_final() {
+            true => fatal(error),
+            false => retry(error),
         })
     }
 
@@ -204,14 +241,6 @@ impl Bodies {
     }
 }
 
-/// Decisions, counted.
-struct Counted {
-    verified: Verified,
-    weighed: Weighed,
-    proofs: Vec<IdentityProof>,
-    disproved: Vec<Disproved>,
-}
-
 impl Bodies {
     /// Asks the gates about a verified request, and plans its grant.
     fn answer(
@@ -222,16 +251,18 @@ impl Bodies {
         entitlement: Entitlement,
         now: Timestamp,
     ) -> Result<Admission, ActivityError> {
-        let (requester, ticket) = (&spec.requester, spec.ticket.as_ref());
-        let request = bundle.request(requester, &entitlement, spec.duration, ticket, now);
+        let request = bundle.request_of(&spec, &entitlement, spec.duration, now);
         let facts = RequestFacts {
             id: &spec.id,
-            requester,
+            requester: &spec.requester,
             entitlement: &entitlement,
             duration: spec.duration,
+            break_glass: spec.break_glass,
         };
         let required = bundle.approvals_required(&facts, now);
         let activate = bundle.activate(&facts, Default::default(), now);
+        let exception = bundle.exception(&facts, Default::default(), &activate, now);
+        let stages = bundle.stages(&entitlement.id).cloned();
         figures::gate("request", request.allows());
         let settings = bundle.settings();
         let end = EndInstant::after(now, spec.duration);
@@ -248,36 +279,45 @@ impl Bodies {
             planned,
             approval_window_seconds: settings.approval_window_seconds,
             max_issues: settings.max_credential_issues,
+            stages: stages.unwrap_or_default(),
+            exception,
+            notifies: self.notifier.is_some(),
             spec,
             entitlement,
         })))
     }
 
-    /// Counts decisions as the directory and policy see their makers now.
+    /// Counts decisions as the directory and policy see their makers now; `asked` is the whole
+    /// duration that an extension asks for. An approval for less than an extended grant lasts in
+    /// all does not count for it.
     async fn count(
         &self,
         bundle: &Bundle,
         evidence: &Evidence,
         mut verified: Verified,
+        asked: Option<GrantDuration>,
     ) -> Result<Counted, ActivityError> {
         let requester = &verified.spec.requester;
         verified.spec.requester = standing::needed_requester(&self.directory, requester).await?;
         let signed = std::mem::take(&mut verified.decisions);
         let proven = self.proofs.prove(signed).await?;
-        let decisions = standing::decisions(&self.directory, bundle, &proven.decisions).await?;
-        let facts = RequestFacts {
-            id: &verified.spec.id,
-            requester: &verified.spec.requester,
-            entitlement: &evidence.entitlement,
-            duration: verified.duration(None),
-        };
-        let standing = decisions.standing.iter();
-        let standing = standing.map(|(p, v, at)| (p.as_ref(), *v, *at));
-        let mut weighed = bundle.tally(&facts, standing);
+        let decisions = standing::decisions(&self.directory, bundle, proven.decisions).await?;
+        let said = || decisions.standing.iter().map(SignedDecision::said);
+        let facts = verified.facts(&evidence.entitlement, verified.spec.duration);
+        let mut weighed = bundle.tally(&facts, said());
+        let granted = weighed.at_most.unwrap_or(verified.spec.duration);
+        let extended = GrantDuration::from_seconds(verified.longest(granted).as_secs());
+        let duration = asked.or(extended.ok()).unwrap_or(granted);
+        if asked.is_some() || duration > granted {
+            let facts = verified.facts(&evidence.entitlement, duration);
+            weighed = bundle.tally_extension(&facts, said());
+        }
         weighed.not_counted.extend(decisions.gone);
         Ok(Counted {
             verified,
             weighed,
+            granted,
+            duration,
             proofs: proven.proofs,
             disproved: proven.disproved,
         })
@@ -295,25 +335,29 @@ impl Bodies {
         }
         let bundle = self.bundles.current();
         let verified = self.trust.verify(evidence, &bundle).map_err(fatal)?;
-        let counted = self.count(&bundle, evidence, verified).await?;
-        let (verified, weighed) = (counted.verified, counted.weighed);
-        let facts = RequestFacts {
-            id: &verified.spec.id,
-            requester: &verified.spec.requester,
-            entitlement: &evidence.entitlement,
-            duration: verified.duration(None),
-        };
+        let counted = self.count(&bundle, evidence, verified, None).await?;
+        let Counted {
+            verified,
+            weighed,
+            granted,
+            duration,
+            proofs: _,
+            disproved,
+        } = counted;
+        let facts = verified.facts(&evidence.entitlement, duration);
         let now = Timestamp::now();
         let answer = bundle.activate(&facts, weighed.tally, now);
         figures::gate("activate", answer.allows());
         if weighed.denied_by.is_some() || !answer.allows() {
             let mut why = vec![answer.explain()];
-            why.extend(counted.disproved.into_iter().map(|d| d.why));
+            why.extend(disproved.into_iter().map(|d| d.why));
             return Err(fatal(words(&why.join(" "))));
         }
         let left = end.timestamp().duration_since(now);
-        if left > verified.longest + CLOCK_SKEW {
-            return Err(fatal(words("the end is later than what was asked for")));
+        if left > verified.longest(granted) + CLOCK_SKEW {
+            return Err(fatal(words(
+                "the end is later than what was asked for and approved",
+            )));
         }
         Ok(verified)
     }

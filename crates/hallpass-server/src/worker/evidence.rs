@@ -4,7 +4,7 @@
 //! access therefore verifies the request, every decision and every extension again.
 
 use hallpass_evidence::{Envelope, Keyring, Order, Statement};
-use hallpass_policy::Bundle;
+use hallpass_policy::{Bundle, RequestFacts, Said};
 use hallpass_types::{
     AccessRequestId, AccessRequestSpec, DecisionToken, Entitlement, EvidenceLevel, GrantDuration,
     Principal, RequestId, Sha256Digest, Verdict,
@@ -44,6 +44,8 @@ pub(crate) struct SignedDecision {
     pub(crate) approver: Principal,
     pub(crate) verdict: Verdict,
     pub(crate) signed_at: Timestamp,
+    /// For how long at most, where that is less than was asked.
+    pub(crate) at_most: Option<GrantDuration>,
     /// The approver's own sign-in for it, not verified here.
     pub(crate) proof: Option<DecisionProof>,
 }
@@ -54,12 +56,24 @@ pub(crate) struct DecisionProof {
     pub(crate) nonce: String,
 }
 
+impl SignedDecision {
+    /// As policy weighs it.
+    pub(super) fn said(&self) -> Said<'_> {
+        Said {
+            approver: &self.approver,
+            verdict: self.verdict,
+            made_at: self.signed_at,
+            at_most: self.at_most,
+        }
+    }
+}
+
 /// Evidence that was verified here and now.
 pub(crate) struct Verified {
     pub(crate) spec: AccessRequestSpec,
     pub(crate) decisions: Vec<SignedDecision>,
-    /// Duration of the request and of the extensions allowed since.
-    pub(crate) longest: SignedDuration,
+    /// What the extensions allowed since add.
+    pub(crate) extended: SignedDuration,
 }
 
 impl Trust {
@@ -95,7 +109,8 @@ impl Trust {
         Ok((spec, envelope))
     }
 
-    fn request(&self, envelope: &Envelope) -> Result<AccessRequestSpec, Unproven> {
+    /// The request that an envelope holds.
+    pub(crate) fn request(&self, envelope: &Envelope) -> Result<AccessRequestSpec, Unproven> {
         let statement = self.statement(envelope)?;
         let Order::RequestAccess { spec } = statement.order else {
             return Err(unproven("other_door", "it is not a request for access"));
@@ -161,7 +176,13 @@ impl Trust {
         for envelope in &evidence.decisions {
             let statement = self.order(envelope, &spec, &evidence.run)?;
             let nonce = statement.decision().map(|decision| decision.nonce());
-            let Order::Decide { verdict, token, .. } = statement.order else {
+            let Order::Decide {
+                verdict,
+                at_most,
+                token,
+                ..
+            } = statement.order
+            else {
                 return Err(unproven("other_door", "a decision that is none"));
             };
             decisions.push(SignedDecision {
@@ -173,28 +194,43 @@ impl Trust {
                 proof: token
                     .zip(nonce)
                     .map(|(token, nonce)| DecisionProof { token, nonce }),
+                at_most,
             });
         }
-        let mut longest = seconds(spec.duration.as_seconds());
+        let mut extended = SignedDuration::ZERO;
         for envelope in &evidence.extensions {
             match self.order(envelope, &spec, &evidence.run)?.order {
-                Order::Extend { by_seconds, .. } => longest += seconds(by_seconds),
+                Order::Extend { by_seconds, .. } => extended += seconds(by_seconds),
                 _ => return Err(unproven("other_door", "an extension that is none")),
             }
         }
         Ok(Verified {
             spec,
             decisions,
-            longest,
+            extended,
         })
     }
 }
 
 impl Verified {
-    /// The whole grant's duration as gates see it.
-    pub(crate) fn duration(&self, asked: Option<GrantDuration>) -> GrantDuration {
-        let extended = GrantDuration::from_seconds(self.longest.as_secs());
-        asked.or(extended.ok()).unwrap_or(self.spec.duration)
+    /// The request as gates see it, for so long.
+    pub(crate) fn facts<'a>(
+        &'a self,
+        entitlement: &'a Entitlement,
+        duration: GrantDuration,
+    ) -> RequestFacts<'a> {
+        RequestFacts {
+            id: &self.spec.id,
+            requester: &self.spec.requester,
+            entitlement,
+            duration,
+            break_glass: self.spec.break_glass,
+        }
+    }
+
+    /// The whole grant, where it was first given for `granted`.
+    pub(crate) fn longest(&self, granted: GrantDuration) -> SignedDuration {
+        seconds(granted.as_seconds()) + self.extended
     }
 }
 

@@ -1,8 +1,7 @@
 //! Whether those who asked and decided still stand as they did, as the directory says now.
 
 use hallpass_policy::Bundle;
-use hallpass_types::{PolicyAnswer, PolicyOutcome, Principal, PrincipalId, Verdict};
-use jiff::Timestamp;
+use hallpass_types::{PolicyAnswer, PolicyOutcome, Principal, PrincipalId};
 use temporalio_sdk::activities::ActivityError;
 
 use super::evidence::SignedDecision;
@@ -12,7 +11,7 @@ use crate::directory::{Directory, Standing};
 /// Decisions, by whether their makers still stand.
 #[derive(Default)]
 pub(super) struct Decisions {
-    pub(super) standing: Vec<(Box<Principal>, Verdict, Timestamp)>,
+    pub(super) standing: Vec<SignedDecision>,
     /// Whose decisions do not count, with why: for the record.
     pub(super) gone: Vec<(PrincipalId, PolicyAnswer)>,
 }
@@ -41,15 +40,17 @@ pub(super) async fn needed_requester(
 pub(super) async fn decisions(
     directory: &Directory,
     bundle: &Bundle,
-    signed: &[SignedDecision],
+    signed: Vec<SignedDecision>,
 ) -> Result<Decisions, ActivityError> {
     let mut decisions = Decisions::default();
     for decision in signed {
         let approver = &decision.approver;
         match directory.recheck(approver).await.map_err(retry)? {
             Standing::Stands(person) => {
-                let said = (person, decision.verdict, decision.signed_at);
-                decisions.standing.push(said);
+                decisions.standing.push(SignedDecision {
+                    approver: *person,
+                    ..decision
+                });
             }
             Standing::Gone(why) => {
                 let answer = not_counted(bundle, &approver.id, why);

@@ -147,7 +147,11 @@ impl Plan {
         let until = words::instant(self.request.end_time.as_ref())
             .map_or_else(String::new, |end| format!(" until {}", view.instant(end)));
         match &self.step {
-            Step::Activate => view.paint("WILL ACTIVATE", Some(Colour::Green)),
+            Step::Activate => {
+                let owed = self.request.review.as_ref().map(words::owed);
+                let owed = owed.map_or_else(String::new, |owed| format!(" {owed}"));
+                format!("{}{owed}", view.paint("WILL ACTIVATE", Some(Colour::Green)))
+            }
             Step::Ask { whom } => {
                 format!("{} ({whom})", view.paint("WILL ASK", Some(Colour::Yellow)))
             }

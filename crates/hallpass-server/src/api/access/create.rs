@@ -13,6 +13,7 @@ use super::super::Api;
 use super::super::errors::{self, BadFields};
 use super::super::preview::preview;
 use crate::requests::Started;
+use crate::trace;
 
 pub(super) async fn create(
     api: &Api,
@@ -53,6 +54,10 @@ pub(super) async fn create(
     let name = spec.id.name();
     let failed = |e| errors::from_requests(e, &name);
     let started = api.requests.start(&spec, &envelope).await.map_err(failed)?;
+    match started {
+        Started::New => trace::begins(&spec.id),
+        Started::Existing => trace::about(&spec.id),
+    }
     let look = api
         .requests
         .settle(&spec.id, None, |l| {
@@ -124,5 +129,6 @@ fn read(
         duration,
         reason,
         ticket,
+        break_glass: body.break_glass,
     })
 }
