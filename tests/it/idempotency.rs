@@ -141,7 +141,7 @@ async fn a_hundred_approvals_at_once_by_one_person_count_once() {
         request_id,
         verdict: Verdict::Approve.into(),
         reason: String::new(),
-        decision_token: String::new(),
+        ..Default::default()
     };
     let yes = bob.signed(yes).await.unwrap();
     for _ in 0..100 {
