@@ -8,10 +8,14 @@ use hallpass_proto::v1::audit_service_client::AuditServiceClient;
 use hallpass_proto::v1::{
     AccessRequest, CreateAccessRequestRequest, DecideAccessRequestRequest,
     ExtendAccessRequestRequest, GetAccessRequestRequest, IssueCredentialsRequest,
-    ReturnAccessRequestRequest, RevokeAccessRequestRequest, SealedCredentials, Verdict,
-    WatchAccessRequestRequest, WithdrawAccessRequestRequest,
+    PrepareDecisionRequest, ReturnAccessRequestRequest, RevokeAccessRequestRequest,
+    SealedCredentials, Verdict, WatchAccessRequestRequest, WhoAmIRequest,
+    WithdrawAccessRequestRequest,
 };
 use hallpass_seal::{RecipientKey, SecretCredentials};
+use hallpass_types::{
+    AccessRequestId, DecisionStatement, PrincipalId, Reason, RequestId, Sha256Digest,
+};
 use tonic::metadata::MetadataValue;
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -126,19 +130,101 @@ impl Clients {
         verdict: Verdict,
         key: &str,
     ) -> Result<AccessRequest, Status> {
-        let request = DecideAccessRequestRequest {
+        let mut request = DecideAccessRequestRequest {
             name: name.to_owned(),
             request_id: key.to_owned(),
             verdict: verdict.into(),
             reason: "looked at it".to_owned(),
             ..Default::default()
         };
-        Ok(self
-            .approval
-            .clone()
-            .decide_access_request(request)
-            .await?
-            .into_inner())
+        let answer = self.send_decision(request.clone()).await;
+        match answer {
+            Err(status) if violates(&status, "EVIDENCE") => {
+                request = self.signed(request).await?;
+                self.send_decision(request).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Sends a decision as it is.
+    ///
+    /// # Errors
+    /// The service's answer.
+    pub async fn send_decision(
+        &self,
+        request: DecideAccessRequestRequest,
+    ) -> Result<AccessRequest, Status> {
+        let answer = self.approval.clone().decide_access_request(request).await;
+        Ok(answer?.into_inner())
+    }
+
+    /// The nonce with which a sign-in signs this decision.
+    ///
+    /// # Errors
+    /// The service's answer.
+    ///
+    /// # Panics
+    /// When the service describes no decision.
+    pub async fn decision_nonce(
+        &self,
+        request: &DecideAccessRequestRequest,
+    ) -> Result<String, Status> {
+        let question = PrepareDecisionRequest {
+            name: request.name.clone(),
+            request_id: request.request_id.clone(),
+            verdict: request.verdict,
+            reason: request.reason.clone(),
+            at_most: request.at_most,
+        };
+        let terms = self.approval.clone().prepare_decision(question).await?;
+        let terms = terms.into_inner();
+        let reason = Reason::parse(&request.reason).ok();
+        let statement = DecisionStatement {
+            deployment: &terms.deployment,
+            access_request: &AccessRequestId::parse_name(&request.name).expect("a name"),
+            run: &terms.run,
+            request_digest: &Sha256Digest::parse(&terms.request_digest).expect("a digest"),
+            decision: &RequestId::parse(&request.request_id).expect("a key"),
+            approver: &PrincipalId::parse(&terms.approver).expect("a principal"),
+            verdict: match request.verdict() {
+                Verdict::Deny => hallpass_types::Verdict::Deny,
+                _ => hallpass_types::Verdict::Approve,
+            },
+            reason: reason.as_ref(),
+            at_most: request
+                .at_most
+                .and_then(|d| hallpass_types::GrantDuration::from_seconds(d.seconds).ok()),
+        };
+        Ok(statement.nonce())
+    }
+
+    /// The decision, signed by the development issuer as after a sign-in for it.
+    ///
+    /// # Errors
+    /// The service's answer.
+    ///
+    /// # Panics
+    /// When the issuer does not sign.
+    pub async fn signed(
+        &self,
+        mut request: DecideAccessRequestRequest,
+    ) -> Result<DecideAccessRequestRequest, Status> {
+        let nonce = self.decision_nonce(&request).await?;
+        let question = WhoAmIRequest {};
+        let me = self.access.clone().who_am_i(question).await?.into_inner();
+        let me = me.principal.expect("somebody").id;
+        let me = PrincipalId::parse(&me).expect("a principal");
+        let answer = reqwest::Client::new()
+            .post(format!("{}/dev/decision", me.issuer()))
+            .json(&serde_json::json!({ "as": me.subject(), "nonce": nonce }))
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .expect("the issuer signs");
+        let answer: serde_json::Value = answer.json().await.expect("a token");
+        request.decision_token = answer["id_token"].as_str().expect("a token").to_owned();
+        Ok(request)
     }
 
     /// Revokes with a fresh idempotency key.
@@ -393,6 +479,13 @@ pub fn request_of(entitlement: &str, secs: i64) -> AccessRequest {
 /// Whole seconds on the wire.
 pub fn seconds(seconds: i64) -> prost_types::Duration {
     prost_types::Duration { seconds, nanos: 0 }
+}
+
+/// Whether a PreconditionFailure detail is of this type.
+pub fn violates(status: &Status, kind: &str) -> bool {
+    let details = status.get_error_details();
+    let violations = details.precondition_failure().map(|p| &p.violations);
+    violations.is_some_and(|all| all.iter().any(|v| v.r#type == kind))
 }
 
 /// The fields that a BadRequest detail names, sorted.

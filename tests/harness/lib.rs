@@ -27,7 +27,7 @@ use hallpass_standins::{AwsClients, Tools};
 pub use aws::{Aws, Reading};
 pub use cli::{Cli, Ran, finish};
 pub use client::{
-    Clients, Session, issue, issue_with, reason_of, request_of, seconds, violated_fields,
+    Clients, Session, issue, issue_with, reason_of, request_of, seconds, violated_fields, violates,
 };
 pub use engine::{Engine, activities, message, messages, run_of, start_payload, workflow_of};
 pub use hook::{Notice, Webhook};

@@ -59,6 +59,11 @@ impl OpenId {
             groups_claim = "groups"
             display_name_claim = "name"
         };
+        let decisions = toml! {
+            client_id = "hallpass-decisions"
+            scopes = ["openid", "profile", "groups"]
+        };
+        table.insert("decisions".to_owned(), decisions.into());
         table.insert("issuer".to_owned(), self.issuer().into());
         let keys = format!("{}/jwks", self.issuer());
         table.insert("jwks_uri".to_owned(), keys.into());

@@ -264,3 +264,75 @@ async fn an_archive_in_a_bucket_is_locked_object_by_object() {
         assert!(kept.contains("GOVERNANCE"), "{key}: {kept}");
     }
 }
+
+/// Runs `hallpass-audit verify` on a bundle.
+fn audited(world: &Private, bundle: &Path, more: &[&str]) -> (i32, String) {
+    let key = std::fs::read_to_string(world.signing_key_file()).unwrap();
+    let seed = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, key.trim());
+    let key = hallpass_evidence::SigningKey::from_seed(&seed.unwrap().try_into().unwrap());
+    let keys = world.dir().join("keys.txt");
+    std::fs::write(&keys, String::from(key.public_key())).unwrap();
+    let output = std::process::Command::new(harness::binary("hallpass-audit"))
+        .arg("verify")
+        .arg(bundle)
+        .args([
+            "--keys",
+            &keys.display().to_string(),
+            "--deployment",
+            "test",
+        ])
+        .args(more)
+        .output();
+    let output = output.expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.code().unwrap(), said)
+}
+
+#[tokio::test]
+async fn an_export_proves_that_the_log_has_it_and_goes_on_from_an_earlier_checkpoint() {
+    let world = Private::start().await;
+    in_folder(&world, "interval_seconds = 3600");
+    let _service = world.serve("all").await;
+    let (alice, dave) = (world.client("alice").await, world.client("dave").await);
+    withdrawn(&alice).await;
+    let first = run(&dave).await.unwrap().status.unwrap();
+    let former = world.dir().join("former.txt");
+    std::fs::write(&former, &first.checkpoint).unwrap();
+    for _ in 0..3 {
+        withdrawn(&alice).await;
+    }
+    let last = run(&dave).await.unwrap().status.unwrap();
+    assert!(last.size > first.size);
+    let bundle = world.dir().join("export.tar");
+    let token = world.issuer.mint("erin").unwrap();
+    let hallpass = std::process::Command::new(harness::binary("hallpass"))
+        .args(["audit", "export", "--out"])
+        .arg(&bundle)
+        .arg("--former-checkpoint")
+        .arg(&former)
+        .env("HALLPASS_SERVER", world.server())
+        .env("HALLPASS_TOKEN", token)
+        .env("HOME", world.dir())
+        .output();
+    let hallpass = hallpass.expect("it runs");
+    assert!(hallpass.status.success(), "{hallpass:?}");
+
+    let former = former.display().to_string();
+    let with = ["--former-checkpoint", &former, "--log-key", &last.log_key];
+    let (code, said) = audited(&world, &bundle, &with);
+    assert_eq!(code, 0, "{said}");
+    let size = first.size;
+    assert!(said.contains("logged") && said.contains("4 of "), "{said}");
+    assert!(
+        said.contains(&format!("the {size} records of the former")),
+        "{said}"
+    );
+    // Without the checkpoint that was kept, the proof that it was kept says nothing.
+    assert_eq!(audited(&world, &bundle, &[]).0, 2);
+    let other = LogKey::new(
+        hallpass_archive::KeyName::parse("another/log").unwrap(),
+        hallpass_evidence::SigningKey::from_seed(&[9; 32]).public_key(),
+    );
+    let (code, said) = audited(&world, &bundle, &["--log-key", &other.to_string()]);
+    assert_eq!(code, 1, "{said}");
+}

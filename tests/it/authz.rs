@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 
 use hallpass_proto::v1::access_request::State;
 use hallpass_proto::v1::{
-    AccessRequest, GetTimelineRequest, ListAccessRequestsRequest, ListAuditRecordsRequest,
-    ListPendingApprovalsRequest, RunArchiveRequest, SweepRequest, Verdict,
+    AccessRequest, DecideAccessRequestRequest, GetTimelineRequest, ListAccessRequestsRequest,
+    ListAuditRecordsRequest, ListPendingApprovalsRequest, RunArchiveRequest, SweepRequest, Verdict,
     WatchAccessRequestRequest, WhoAmIRequest,
 };
 use harness::{Clients, Shared, issue, reason_of, uuid};
@@ -116,6 +116,15 @@ async fn mutate(rpc: &str, caller: &Clients, name: &str) -> Result<(), Status> {
         "IssueCredentials" => issue(caller, name).await.map(drop),
         "ExtendAccessRequest" => caller.extend(name, 60).await.map(drop),
         "DecideAccessRequest" => caller.decide(name, Verdict::Approve).await.map(drop),
+        "PrepareDecision" => {
+            let decision = DecideAccessRequestRequest {
+                name: name.to_owned(),
+                request_id: uuid(),
+                verdict: Verdict::Approve.into(),
+                ..Default::default()
+            };
+            caller.decision_nonce(&decision).await.map(drop)
+        }
         "ReviewAccessRequest" => caller.review_with(name, &uuid()).await.map(drop),
         "RevokeAccessRequest" => caller.revoke(name).await.map(drop),
         "Sweep" => {

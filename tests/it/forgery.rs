@@ -6,6 +6,7 @@
 )]
 
 mod orders;
+mod signatures;
 mod starts;
 
 use base64::Engine as _;

@@ -101,6 +101,7 @@ async fn a_decision_repeated_counts_once_and_its_id_takes_no_other() {
         reason: "fine".to_owned(),
         ..Default::default()
     };
+    let yes = bob.signed(yes).await.unwrap();
     let first = decide(&bob, yes.clone()).await.unwrap();
     assert_eq!(decide(&bob, yes.clone()).await.unwrap(), first);
     assert_eq!(first.decisions.len(), 1);
@@ -135,14 +136,16 @@ async fn a_hundred_approvals_at_once_by_one_person_count_once() {
     let request = alice.ask("prod-export", 60).await.unwrap();
     let request_id = uuid();
     let mut calls = JoinSet::new();
+    let yes = DecideAccessRequestRequest {
+        name: request.name.clone(),
+        request_id,
+        verdict: Verdict::Approve.into(),
+        reason: String::new(),
+        ..Default::default()
+    };
+    let yes = bob.signed(yes).await.unwrap();
     for _ in 0..100 {
-        let yes = DecideAccessRequestRequest {
-            name: request.name.clone(),
-            request_id: request_id.clone(),
-            verdict: Verdict::Approve.into(),
-            reason: String::new(),
-            ..Default::default()
-        };
+        let yes = yes.clone();
         let bob = bob.clone();
         calls.spawn(async move { decide(&bob, yes).await.unwrap() });
     }

@@ -35,6 +35,7 @@ impl World {
     async fn start(change: impl FnOnce(&mut toml::Table)) -> Self {
         let people = json!({
             "alice": {"groups": ["engineering"], "name": "Alice Arden", "email": "a@example.test"},
+            "bob": {"groups": ["engineering", "reports-owners"], "name": "Bob Bell"},
         });
         let (provider, private) = tokio::join!(OpenId::start(&people), Private::start());
         private.configure(|config| {
@@ -342,4 +343,52 @@ async fn pipelines_bring_their_tokens_and_keep_nothing() {
     });
     assert!(who.await.stdout.starts_with("Deploy pipeline "));
     assert!(!pod.folder().join("tokens").exists());
+}
+
+#[tokio::test]
+async fn an_approver_signs_in_once_more_and_the_provider_signs_the_decision() {
+    let world = World::start(|_| {}).await;
+    let (alice, bob) = (world.person(), world.person());
+    assert_eq!(log_in(&alice, "alice").await.0.code, 0);
+    assert_eq!(log_in(&bob, "bob").await.0.code, 0);
+    let mut ask = ASK;
+    ask[1] = "prod-export";
+    let asked = alice.run(&ask).await;
+    let id = asked.stdout.trim().to_owned();
+    assert_eq!(asked.code, 0, "{asked:?}");
+
+    // Somebody else sits at the browser: the provider signs, but in another name.
+    let mut approving = Login::start(&bob, &["approve", &id, "-m", "seen"]);
+    assert!(
+        approving
+            .said("sign in so that ")
+            .await
+            .contains("prod-export")
+    );
+    let page = approving.said("open ").await;
+    Browser::of("alice").open(&page).await;
+    let refused = approving.finish().await;
+    assert_ne!(refused.code, 0, "{refused:?}");
+    assert!(refused.stderr.contains("somebody else"), "{refused:?}");
+
+    let mut approving = Login::start(&bob, &["approve", &id, "-m", "seen"]);
+    let page: url::Url = approving.said("open ").await.parse().unwrap();
+    let query = |name: &str| {
+        let mut pairs = page.query_pairs();
+        pairs.find(|(n, _)| n == name).map(|(_, v)| v.into_owned())
+    };
+    assert_eq!(query("max_age").as_deref(), Some("0"));
+    assert_eq!(query("prompt").as_deref(), Some("login"));
+    assert_eq!(query("client_id").as_deref(), Some("hallpass-decisions"));
+    assert!(query("nonce").unwrap().starts_with("hpd1-"));
+    Browser::of("bob").open(page.as_str()).await;
+    let approved = approving.finish().await;
+    assert_eq!(approved.code, 0, "{approved:?}");
+    assert!(approved.stdout.contains("approved"), "{approved:?}");
+    let shown = bob.run(&["show", &id, "-o", "json"]).await;
+    let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+    let level = "EVIDENCE_LEVEL_IDENTITY_PROVIDER";
+    assert_eq!(shown["decisions"][0]["evidence"], level, "{shown}");
+    assert_eq!(shown["decisions"].as_array().unwrap().len(), 1);
+    assert_eq!(shown["approvals"]["counted"]["owner"], 1);
 }

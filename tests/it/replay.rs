@@ -23,7 +23,7 @@ use temporalio_sdk::workflow_replayer::{
 };
 
 /// What each version's folder must have: each way a request can go.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 17] = [
     "break-glass",
     "denied-person",
     "denied-policy",
@@ -39,6 +39,7 @@ const KINDS: [&str; 16] = [
     "scheduled",
     "scheduled-revoked",
     "shortened",
+    "signed-by-provider",
     "withdrawn",
 ];
 

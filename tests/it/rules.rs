@@ -67,6 +67,7 @@ async fn an_approver_shortens_and_no_extension_reaches_past_the_approval() {
         verdict: Verdict::Deny.into(),
         reason: "no".to_owned(),
         at_most: Some(seconds(60)),
+        decision_token: String::new(),
     };
     let denial = bob.approval.clone().decide_access_request(denial).await;
     assert_eq!(violated_fields(&denial.unwrap_err()), ["at_most"]);

@@ -4,8 +4,8 @@ use hallpass_evidence::{Envelope, Keyring};
 use hallpass_types::snapshot::Receipt;
 use hallpass_types::{
     AccessRequestId, AccessRequestSpec, ApprovalTally, Cut, EndCause, EndInstant, Entitlement,
-    Exception, Grant, GrantDuration, PolicyAnswer, PrincipalId, Refusal, RequestSnapshot,
-    SealedCredentials, Sha256Digest, SharedRole, Stages,
+    Exception, Grant, GrantDuration, PolicyAnswer, PrincipalId, Refusal, RequestId,
+    RequestSnapshot, SealedCredentials, Sha256Digest, SharedRole, Stages,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -121,6 +121,40 @@ pub struct Weighing {
     /// What is owed where the gate opened by way of an exception.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exception: Option<Exception>,
+    /// Decisions that the approver's identity provider signed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proven: Vec<IdentityProof>,
+    /// Decisions whose token does not hold; they count for nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disproved: Vec<Disproved>,
+}
+
+/// With what anybody can verify, at any time, that an identity provider signed a decision. The token
+/// is in the decision's envelope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityProof {
+    /// The decision.
+    pub decision: RequestId,
+    /// Who signed in, at the issuer that this identity names.
+    pub approver: PrincipalId,
+    /// The client that the token was issued to: its audience.
+    pub client: String,
+    /// The claim with the subject, where it is not `sub`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject_claim: Option<String>,
+    /// The issuer's key that verified it, a JSON web key.
+    pub key: String,
+}
+
+/// A decision whose token does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disproved {
+    /// The decision.
+    pub decision: RequestId,
+    /// A stable code, for instance `nonce_mismatch`.
+    pub code: String,
+    /// Why, for people.
+    pub why: String,
 }
 
 impl Weighing {

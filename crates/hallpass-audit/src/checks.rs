@@ -11,6 +11,7 @@ use std::fmt;
 
 use hallpass_evidence::{Envelope, Keyring, Statement};
 use hallpass_workflows::names::ACCESS_REQUEST_WORKFLOW;
+use hallpass_workflows::wire::{WeighInput, Weighing};
 use serde::Serialize;
 use temporalio_common::protos::temporal::api::history::v1::History;
 
@@ -134,6 +135,11 @@ pub fn checks(history: &History, trust: &Trust) -> Vec<Check> {
 /// Every gate's answer that a history records, in its order: what can be decided again.
 pub fn answers(history: &History) -> Vec<RecordedAnswer> {
     questions::answers(&Facts::of(history))
+}
+
+/// Every weighing of decisions that a history records: its event, what was asked, what was answered.
+pub fn weighings(history: &History) -> Vec<(i64, WeighInput, Weighing)> {
+    Facts::of(history).weighings().collect()
 }
 
 fn without_keys(history: &History, facts: &Facts) -> Vec<Check> {

@@ -11,7 +11,7 @@ pub mod picture;
 mod read;
 mod timeline;
 
-pub use checks::{Check, RecordedAnswer, Trust, Verdict, answers, checks};
+pub use checks::{Check, RecordedAnswer, Trust, Verdict, answers, checks, weighings};
 pub use read::{NotWhole, ReadError, check_whole, is_closed, read_history, to_proto_json};
 pub use timeline::{Entry, canonical, digest, timeline};
 

@@ -19,5 +19,11 @@ pub const POLICIES: &str = "policies/";
 pub const PAGES: &str = "pages/";
 /// Folder for a transparency log's checkpoint and its inclusion and consistency proofs.
 pub const PROOFS: &str = "proofs/";
+/// In that folder: the log's signed tree head.
+pub const CHECKPOINT: &str = "checkpoint";
+/// In that folder: that the log begins with the one of a former checkpoint.
+pub const CONSISTENCY: &str = "consistency";
+/// In that folder, behind a request's id: that its history is in the log.
+pub const INCLUSION: &str = ".inclusion";
 /// The public keys that the service signs with, base 64, one a line.
 pub const KEYS: &str = "keys.txt";

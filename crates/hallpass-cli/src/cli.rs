@@ -15,7 +15,7 @@ pub(crate) use credentials::{
     ConfigureArgs, ConsoleArgs, CredsFormat, EnvShell, ExecArgs, ProcessArgs,
 };
 pub(crate) use requests::{
-    ApproveArgs, LsArgs, ProofWait, RequestArgs, ReviewArgs, StateName, Until,
+    ApproveArgs, DenyArgs, LsArgs, ProofWait, RequestArgs, ReviewArgs, StateName, Until,
 };
 
 use crate::{durations, exit};
@@ -174,14 +174,7 @@ pub(crate) enum Command {
     /// Say yes to requests that wait for you; `hallpass queue` lists them
     Approve(ApproveArgs),
     /// Say no to requests that wait for you; one no is enough
-    Deny {
-        /// Which requests: `ar-…`, one or several
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<Id>,
-        /// Why; it goes into the record
-        #[arg(short = 'm', long, value_name = "TEXT")]
-        reason: String,
-    },
+    Deny(DenyArgs),
     /// Whether access is active, by exit code; prints the request's id
     Check {
         /// Which request: `ar-…`, or the name of an entitlement

@@ -25,6 +25,7 @@ mod request;
 mod review;
 mod serve;
 mod show;
+mod sign;
 mod target;
 mod timeline;
 mod watch;
@@ -91,7 +92,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Show { id } => show::run(&cx, &id.0).await,
         Command::Watch { id, until, timeout } => watch::run(&cx, id.0, until, timeout).await,
         Command::Approve(args) => decide::approve(&cx, args).await,
-        Command::Deny { ids, reason } => decide::deny(&cx, &ids, reason).await,
+        Command::Deny(args) => decide::deny(&cx, args).await,
         Command::Review(args) => decide::review(&cx, args).await,
         Command::Check { target } => check::check(&cx, &target).await,
         Command::Time { target } => check::time(&cx, target.as_ref()),

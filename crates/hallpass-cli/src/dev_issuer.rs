@@ -37,11 +37,38 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// What stands for a sign-in for one decision.
+#[derive(Deserialize)]
+struct Signed {
+    id_token: String,
+}
+
 /// Asks `issuer` for a token for `name`.
 ///
 /// # Errors
 /// [`CliError::IssuerNotLoopback`], [`CliError::Issuer`], [`CliError::NotAToken`].
 pub(crate) async fn mint(issuer: &Url, name: &str) -> Result<Token, CliError> {
+    let wanted = serde_json::json!({ "as": name });
+    let minted: Minted = ask(issuer, "token", name, &wanted).await?;
+    Ok(Token::parse(&minted.access_token)?)
+}
+
+/// Has `issuer` sign a decision of `name`, as after a sign-in with this nonce.
+///
+/// # Errors
+/// As [`mint`].
+pub(crate) async fn sign(issuer: &Url, name: &str, nonce: &str) -> Result<String, CliError> {
+    let wanted = serde_json::json!({ "as": name, "nonce": nonce });
+    let signed: Signed = ask(issuer, "decision", name, &wanted).await?;
+    Ok(signed.id_token)
+}
+
+async fn ask<T: serde::de::DeserializeOwned>(
+    issuer: &Url,
+    what: &str,
+    name: &str,
+    wanted: &serde_json::Value,
+) -> Result<T, CliError> {
     if !is_loopback(issuer) {
         return Err(CliError::IssuerNotLoopback {
             issuer: issuer.to_string(),
@@ -57,19 +84,14 @@ pub(crate) async fn mint(issuer: &Url, name: &str) -> Result<Token, CliError> {
         .timeout(Duration::from_secs(10))
         .build()
         .map_err(|e| failed(e.to_string()))?;
-    let url = format!("{}/dev/token", issuer.as_str().trim_end_matches('/'));
-    let answer = client
-        .post(url)
-        .json(&serde_json::json!({ "as": name }))
-        .send()
-        .await
-        .map_err(|e| {
-            failed(if e.is_connect() {
-                "cannot be reached; `hallpassd dev` prints its address".into()
-            } else {
-                e.to_string()
-            })
-        })?;
+    let url = format!("{}/dev/{what}", issuer.as_str().trim_end_matches('/'));
+    let answer = client.post(url).json(wanted).send().await.map_err(|e| {
+        failed(if e.is_connect() {
+            "cannot be reached; `hallpassd dev` prints its address".into()
+        } else {
+            e.to_string()
+        })
+    })?;
     let status = answer.status();
     if !status.is_success() {
         let words = answer.text().await.unwrap_or_default();
@@ -86,11 +108,8 @@ pub(crate) async fn mint(issuer: &Url, name: &str) -> Result<Token, CliError> {
         )));
     }
     // A parser's message may quote the answer, and the answer is a token.
-    let minted: Minted = answer
-        .json()
-        .await
-        .map_err(|_| failed("answered something that holds no access_token".into()))?;
-    Ok(Token::parse(&minted.access_token)?)
+    let unreadable = |_| failed("answered something that holds no token".into());
+    answer.json().await.map_err(unreadable)
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub(crate) enum CliError {
     Config { path: PathBuf, why: String },
     #[error("what was given is not a token")]
     NotAToken,
+    #[error("nothing was signed: {what}")]
+    NotWhatWasShown { what: &'static str },
     #[error("standard input cannot be read")]
     Stdin { source: io::Error },
     #[error(transparent)]

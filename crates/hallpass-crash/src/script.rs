@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use hallpass_proto::v1::access_request::State;
-use hallpass_proto::v1::{AccessRequest, DecideAccessRequestRequest, EndCause, Verdict};
+use hallpass_proto::v1::{AccessRequest, EndCause, Verdict};
 use hallpass_seal::RecipientKey;
 use harness::{Clients, Reading, Session, issue_with, request_of, uuid};
 use tonic::{Code, Status};
@@ -95,17 +95,9 @@ impl Stage {
         verdict: Verdict,
     ) -> anyhow::Result<()> {
         let clients = self.eyes.person(who)?;
-        let order = DecideAccessRequestRequest {
-            name: request.name.clone(),
-            request_id: uuid(),
-            verdict: verdict.into(),
-            reason: "looked at it".to_owned(),
-            ..Default::default()
-        };
-        let decide = || {
-            let (mut approval, order) = (clients.approval.clone(), order.clone());
-            async move { approval.decide_access_request(order).await }
-        };
+        // A lost answer must not make a second decision: the key is the same each time.
+        let key = uuid();
+        let decide = || clients.decide_with(&request.name, verdict, &key);
         given("decide", self.persist(decide).await?)?;
         Ok(())
     }

@@ -178,6 +178,11 @@ impl Keyring {
     pub fn new(keys: impl IntoIterator<Item = PublicKey>) -> Self {
         Self(keys.into_iter().map(|k| (k.id(), k)).collect())
     }
+
+    /// The keys, by name.
+    pub fn keys(&self) -> impl Iterator<Item = &PublicKey> {
+        self.0.values()
+    }
 }
 
 impl Envelope {
@@ -276,11 +281,13 @@ mod tests {
                     mfa: true,
                     authenticated_at: "2026-11-22T10:00:00Z".parse().unwrap(),
                     client: None,
+                    evidence: Default::default(),
                 },
             },
             order: Order::Decide {
                 verdict: Verdict::Approve,
                 reason: None,
+                token: None,
                 at_most: None,
             },
             signed_at: "2026-11-22T10:00:01Z".parse().unwrap(),
@@ -338,6 +345,7 @@ mod tests {
         b.order = Order::Decide {
             verdict: Verdict::Deny,
             reason: None,
+            token: None,
             at_most: None,
         };
         assert_ne!(a.body_digest().unwrap(), b.body_digest().unwrap());
@@ -346,6 +354,7 @@ mod tests {
             verdict: Verdict::Approve,
             reason: None,
             at_most: hallpass_types::GrantDuration::from_seconds(600).ok(),
+            token: None,
         };
         assert_ne!(a.body_digest().unwrap(), bounded.body_digest().unwrap());
         // Older histories hold decisions without the field: they read and sign as before.

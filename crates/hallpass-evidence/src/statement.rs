@@ -1,8 +1,8 @@
 //! What is signed.
 
 use hallpass_types::{
-    AccessRequestId, AccessRequestSpec, GrantDuration, Principal, Reason, RequestId, Sha256Digest,
-    Verdict,
+    AccessRequestId, AccessRequestSpec, DecisionStatement, DecisionToken, GrantDuration, Principal,
+    Reason, RequestId, Sha256Digest, Verdict,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,9 @@ pub enum Order {
         /// For how long at most, where that is less than was asked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         at_most: Option<GrantDuration>,
+        /// The approver's own sign-in for this decision. Whoever gives access verifies it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<DecisionToken>,
     },
     /// The requester takes the question back.
     Withdraw {
@@ -101,6 +104,30 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// What the approver's identity provider must have signed, when this is a decision.
+    pub fn decision(&self) -> Option<DecisionStatement<'_>> {
+        let Order::Decide {
+            verdict,
+            reason,
+            at_most,
+            ..
+        } = &self.order
+        else {
+            return None;
+        };
+        Some(DecisionStatement {
+            deployment: &self.deployment,
+            access_request: &self.access_request,
+            run: self.run.as_deref()?,
+            request_digest: &self.request_digest,
+            decision: &self.request_id,
+            approver: &self.actor.id,
+            verdict: *verdict,
+            reason: reason.as_ref(),
+            at_most: *at_most,
+        })
+    }
+
     /// Digest over who orders what about which request, without when and with which token, so that
     /// a retry of the same call is seen to be the same.
     ///
@@ -109,6 +136,26 @@ impl Statement {
     pub fn body_digest(&self) -> Result<Sha256Digest, serde_json::Error> {
         let body = match &self.order {
             Order::RequestAccess { spec } => serde_json::to_vec(&spec.body_digest())?,
+            // A retry may have signed in once more.
+            Order::Decide {
+                verdict,
+                reason,
+                at_most,
+                token: Some(_),
+            } => {
+                let said = Order::Decide {
+                    verdict: *verdict,
+                    reason: reason.clone(),
+                    at_most: *at_most,
+                    token: None,
+                };
+                serde_json::to_vec(&(
+                    &self.access_request,
+                    &self.request_digest,
+                    &self.actor.id,
+                    &said,
+                ))?
+            }
             order => serde_json::to_vec(&(
                 &self.access_request,
                 &self.request_digest,

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::{IssuerConfig, Reject};
 
 /// How far our clock and an issuer's may differ.
-const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
+pub(crate) const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
 
 pub(crate) type Claims = Map<String, Value>;
 
@@ -53,7 +53,11 @@ pub(crate) fn check(
     Ok(times)
 }
 
-fn check_times(config: &IssuerConfig, claims: &Claims, now: Timestamp) -> Result<Times, Reject> {
+pub(crate) fn check_times(
+    config: &IssuerConfig,
+    claims: &Claims,
+    now: Timestamp,
+) -> Result<Times, Reject> {
     let expires_at = time(claims, "exp")?.ok_or(Reject::ExpiryMissing)?;
     if now.duration_since(expires_at) >= LEEWAY {
         return Err(Reject::Expired);
@@ -77,7 +81,7 @@ fn check_times(config: &IssuerConfig, claims: &Claims, now: Timestamp) -> Result
 }
 
 /// The client that the token was given to, under all the names issuers have for it.
-fn clients(claims: &Claims) -> Result<Vec<&str>, Reject> {
+pub(crate) fn clients(claims: &Claims) -> Result<Vec<&str>, Reject> {
     let names = ["azp", "client_id", "cid"];
     let found = names.iter().map(|name| string(claims, name).transpose());
     found.flatten().collect()
@@ -137,6 +141,7 @@ pub(crate) fn principal(
             mfa,
             authenticated_at,
             client: clients.first().map(|client| (*client).to_owned()),
+            evidence: Default::default(),
         },
     };
     let bearer = match actor(config, claims)? {
@@ -236,7 +241,7 @@ fn find<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
     claims.get(&first)?.pointer(rest)
 }
 
-fn string<'a>(claims: &'a Claims, name: &str) -> Result<Option<&'a str>, Reject> {
+pub(crate) fn string<'a>(claims: &'a Claims, name: &str) -> Result<Option<&'a str>, Reject> {
     match find(claims, name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -245,7 +250,7 @@ fn string<'a>(claims: &'a Claims, name: &str) -> Result<Option<&'a str>, Reject>
 }
 
 /// One string, or a list of nothing but strings.
-fn strings(claims: &Claims, name: &str) -> Result<Option<Vec<String>>, Reject> {
+pub(crate) fn strings(claims: &Claims, name: &str) -> Result<Option<Vec<String>>, Reject> {
     match find(claims, name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(vec![text.clone()])),

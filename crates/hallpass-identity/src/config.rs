@@ -63,6 +63,9 @@ pub struct IssuerConfig {
     /// The claim with a name to show; it decides nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name_claim: Option<String>,
+    /// The client with which approvers sign in for one decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decisions: Option<DecisionClient>,
 }
 
 /// Issuers that everybody in the world can have tokens from, and what tells ours from theirs.
@@ -78,6 +81,26 @@ const WORLD: [(&str, &[&str], &str); 2] = [
         "set for repository_owner_id, repository_id or enterprise_id: GitHub signs for everybody",
     ),
 ];
+
+/// The client whose ID tokens sign decisions and are good for nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecisionClient {
+    /// Its client id: the audience of those tokens.
+    pub client_id: String,
+    /// What to ask for, so that the ID token has the claims that are read here.
+    #[serde(default = "DecisionClient::scopes")]
+    pub scopes: Vec<String>,
+}
+
+impl DecisionClient {
+    fn scopes() -> Vec<String> {
+        vec!["openid".to_owned(), "profile".to_owned()]
+    }
+}
+
+const OWN_CLIENT: &str =
+    "a client of its own, in none of `audiences`, `clients` and `workload_clients`";
 
 impl IssuerConfig {
     /// Checks what types cannot say.
@@ -131,6 +154,15 @@ impl IssuerConfig {
         }
         if self.kind.is_some() == self.kind_claim.is_some() {
             return Err(wrong("kind", "exactly one of `kind` and `kind_claim`"));
+        }
+        if let Some(decisions) = &self.decisions {
+            let mut known = (self.audiences.iter())
+                .chain(&self.clients)
+                .chain(&self.workload_clients);
+            let id = &decisions.client_id;
+            if id.trim().is_empty() || known.any(|known| known == id) {
+                return Err(wrong("decisions", OWN_CLIENT));
+            }
         }
         if self.kind == Some(PrincipalKind::Agent) && self.acting_for_claim.is_none() {
             return Err(wrong("acting_for_claim", "set where agents are accepted"));

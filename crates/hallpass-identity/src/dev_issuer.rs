@@ -16,12 +16,14 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::{IssuerConfig, SigningAlgorithm};
+use crate::{DecisionClient, IssuerConfig, SigningAlgorithm};
 
+mod decision;
 mod http;
 
 const AUDIENCE: &str = "hallpass";
 const CLIENT: &str = "hallpass-cli";
+const DECISION_CLIENT: &str = "hallpass-decisions";
 const DEFAULT_LIFETIME_SECONDS: u32 = 900;
 const MAX_LIFETIME_SECONDS: u32 = 3600;
 
@@ -194,6 +196,10 @@ impl DevIssuer {
             acting_for_claim: Some("acting_for".to_owned()),
             acting_for_issuer: None,
             display_name_claim: Some("name".to_owned()),
+            decisions: Some(DecisionClient {
+                client_id: DECISION_CLIENT.to_owned(),
+                scopes: vec!["openid".to_owned(), "profile".to_owned()],
+            }),
         }
     }
 

@@ -20,6 +20,7 @@ const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 /// A public key and the algorithms it may be used with.
 #[derive(Clone)]
 pub(crate) struct PublicKey {
+    jwk: Arc<Jwk>,
     key: DecodingKey,
     algorithm: Option<Algorithm>,
 }
@@ -56,9 +57,20 @@ impl PublicKey {
             && jwk.common.key_operations.as_ref().is_none_or(verifies);
         let key = usable.then(|| DecodingKey::from_jwk(jwk).ok())??;
         Some(Self {
+            jwk: Arc::new(jwk.clone()),
             key,
             algorithm: named,
         })
+    }
+
+    /// The key as it was published, for a record.
+    pub(crate) fn to_json(&self) -> Result<String, Reject> {
+        serde_json::to_string(&*self.jwk).map_err(|_| Reject::KeyUnknown)
+    }
+
+    /// The key in a record.
+    pub(crate) fn from_json(text: &str) -> Option<Self> {
+        Self::from_jwk(&serde_json::from_str(text).ok()?)
     }
 
     pub(crate) fn permits(&self, algorithm: SigningAlgorithm) -> bool {

@@ -5,6 +5,7 @@
 
 mod claims;
 mod config;
+mod decision;
 #[cfg(feature = "dev-issuer")]
 mod dev_issuer;
 mod jwks;
@@ -15,7 +16,8 @@ mod replay;
 mod token;
 mod verifier;
 
-pub use config::{ConfigError, IssuerConfig, SigningAlgorithm, VerifierOptions};
+pub use config::{ConfigError, DecisionClient, IssuerConfig, SigningAlgorithm, VerifierOptions};
+pub use decision::{ExpectedDecision, ProvenDecision, RecordedKey, SignedBy};
 #[cfg(feature = "dev-issuer")]
 pub use dev_issuer::{DevIssuer, DevIssuerError, DevPerson};
 pub use proof::Presented;

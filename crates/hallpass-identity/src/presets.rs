@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hallpass_types::PrincipalKind;
 use serde::Deserialize;
 
-use crate::{IssuerConfig, SigningAlgorithm};
+use crate::{DecisionClient, IssuerConfig, SigningAlgorithm};
 
 /// Kinds of issuers whose tokens have a known shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -133,6 +133,7 @@ pub(crate) struct RawIssuer {
     acting_for_claim: Option<String>,
     acting_for_issuer: Option<String>,
     display_name_claim: Option<String>,
+    decisions: Option<DecisionClient>,
 }
 
 /// A key that neither the file nor a preset has, in the words of serde.
@@ -181,6 +182,7 @@ impl TryFrom<RawIssuer> for IssuerConfig {
                 .display_name_claim
                 .or(owned(preset.and_then(|p| p.display_name))),
             issuer: raw.issuer,
+            decisions: raw.decisions,
             audiences: raw.audiences,
             clients: raw.clients,
             workload_clients: raw.workload_clients,

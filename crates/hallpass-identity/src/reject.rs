@@ -91,6 +91,20 @@ rejects! {
     KindUnknown, "kind_unknown", "the token does not say whether it is a human, workload or agent";
     /// An agent's token that names no person.
     ActingForMissing, "acting_for_missing", "the agent's token does not say for whom it acts";
+    /// A token that signs a decision, sent as a bearer token.
+    DecisionToken, "decision_token",
+        "the token signs a decision and is good for nothing else";
+    /// The issuer has no client for decisions.
+    DecisionsNotConfigured, "decisions_not_configured",
+        "the issuer is not configured to sign decisions";
+    /// `nonce` is not the decision's digest.
+    NonceMismatch, "nonce_mismatch", "the token does not sign this decision";
+    /// The token is about somebody else than the approver.
+    OtherPerson, "other_person", "the token is about somebody else than the approver";
+    /// No `auth_time`.
+    AuthTimeMissing, "auth_time_missing", "the token does not say when the approver signed in";
+    /// `auth_time` or `iat` is not at the decision.
+    AuthTimeStale, "auth_time_stale", "the approver did not sign in for this decision";
     /// `cnf` asks for a proof that is not supported.
     ConfirmationUnknown, "confirmation_unknown",
         "the token is bound to its holder in a way that is not supported";

@@ -12,7 +12,8 @@ use crate::jwks::Jwks;
 use crate::replay::ReplayCache;
 use crate::token::UnverifiedToken;
 use crate::{
-    ConfigError, IssuerConfig, Presented, Reject, SigningAlgorithm, VerifierOptions, claims, proof,
+    ConfigError, IssuerConfig, Presented, Reject, SigningAlgorithm, VerifierOptions, claims,
+    decision, proof,
 };
 
 /// A caller whose token passed every check.
@@ -24,9 +25,9 @@ pub struct VerifiedToken {
     pub expires_at: Timestamp,
 }
 
-struct TrustedIssuer {
-    config: IssuerConfig,
-    jwks: Arc<Jwks>,
+pub(crate) struct TrustedIssuer {
+    pub(crate) config: IssuerConfig,
+    pub(crate) jwks: Arc<Jwks>,
 }
 
 /// Verifies the tokens of the configured issuers; one for a process, shared by all calls.
@@ -83,6 +84,9 @@ impl Verifier {
         if !key.verifies(&parsed, algorithm) {
             return Err(Reject::SignatureInvalid);
         }
+        if decision::signs_a_decision(&trusted.config, &parsed.claims) {
+            return Err(Reject::DecisionToken);
+        }
         let times = claims::check(&trusted.config, &parsed.claims, now)?;
         if let Some(confirmation) = parsed.claims.get("cnf") {
             proof::check(confirmation, token, presented, &self.replay, now)?;
@@ -100,8 +104,16 @@ impl Verifier {
             .map_or(0, |trusted| trusted.jwks.fetches())
     }
 
+    /// The configuration of an issuer.
+    pub(crate) fn config_of(&self, issuer: &str) -> Option<&IssuerConfig> {
+        self.issuers.get(issuer).map(|trusted| &trusted.config)
+    }
+
     /// The unverified `iss` does nothing but choose among configured issuers.
-    fn trusted_issuer(&self, token: &UnverifiedToken<'_>) -> Result<&TrustedIssuer, Reject> {
+    pub(crate) fn trusted_issuer(
+        &self,
+        token: &UnverifiedToken<'_>,
+    ) -> Result<&TrustedIssuer, Reject> {
         match token.claims.get("iss") {
             None => Err(Reject::IssuerMissing),
             Some(Value::String(issuer)) => self.issuers.get(issuer).ok_or(Reject::IssuerNotTrusted),
@@ -110,7 +122,7 @@ impl Verifier {
     }
 }
 
-fn allowed_algorithm(
+pub(crate) fn allowed_algorithm(
     config: &IssuerConfig,
     token: &UnverifiedToken<'_>,
 ) -> Result<SigningAlgorithm, Reject> {

@@ -40,6 +40,36 @@ impl Provider {
     /// # Errors
     /// [`LoginError::Listen`], [`LoginError::Unsupported`].
     pub async fn begin_code(&self, terms: &Terms) -> Result<CodeLogin, LoginError> {
+        // Without it a provider may give no refresh token to a native client (OIDC Core, 11).
+        let offline = terms.scopes.iter().any(|s| s == "offline_access");
+        let more: &[_] = if offline {
+            &[("prompt", "consent")]
+        } else {
+            &[]
+        };
+        self.begin(terms, unguessable(), more).await
+    }
+
+    /// Begins a sign-in that signs `nonce`: the person authenticates anew, whatever session the
+    /// browser has, and the ID token says so.
+    ///
+    /// # Errors
+    /// As [`Provider::begin_code`].
+    pub async fn begin_signing(
+        &self,
+        terms: &Terms,
+        nonce: String,
+    ) -> Result<CodeLogin, LoginError> {
+        let anew = [("prompt", "login"), ("max_age", "0")];
+        self.begin(terms, nonce, &anew).await
+    }
+
+    async fn begin(
+        &self,
+        terms: &Terms,
+        nonce: String,
+        more: &[(&str, &str)],
+    ) -> Result<CodeLogin, LoginError> {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
             .map_err(LoginError::Listen)?;
@@ -50,7 +80,7 @@ impl Provider {
             what: "authorization endpoint",
         })?;
         let redirect = format!("http://127.0.0.1:{port}{PATH}");
-        let (state, nonce, verifier) = (unguessable(), unguessable(), unguessable());
+        let (state, verifier) = (unguessable(), unguessable());
         url.query_pairs_mut()
             .append_pair("response_type", "code")
             .append_pair("client_id", &terms.client_id)
@@ -60,11 +90,8 @@ impl Provider {
             .append_pair("nonce", &nonce)
             .append_pair("code_challenge", &challenge(&verifier))
             .append_pair("code_challenge_method", "S256")
-            .extend_pairs(terms.resource());
-        // Without it a provider may give no refresh token to a native client (OIDC Core, 11).
-        if terms.scopes.iter().any(|s| s == "offline_access") {
-            url.query_pairs_mut().append_pair("prompt", "consent");
-        }
+            .extend_pairs(terms.resource())
+            .extend_pairs(more);
         Ok(CodeLogin {
             expected: Expected {
                 state,

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::str::FromStr as _;
 
-use hallpass_types::{ApprovalTally, Capacity, EntitlementId, PolicyAnswer, Principal, Ticket};
+use hallpass_types::{
+    ApprovalTally, Capacity, EntitlementId, EvidenceLevel, PolicyAnswer, Principal, Ticket,
+};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use toml::Spanned;
@@ -43,6 +45,8 @@ pub(crate) struct Case {
     #[serde(default)]
     break_glass: bool,
     mfa: Option<bool>,
+    /// What shows that `who` decided: `identity_provider` unless said otherwise.
+    evidence: Option<EvidenceLevel>,
     /// How long ago `who` has signed in.
     signed_in: Option<String>,
     #[serde(default)]
@@ -131,6 +135,7 @@ impl Case {
         };
         let sign_in = SignIn {
             mfa: self.mfa,
+            evidence: self.evidence,
             age: self.signed_in.as_deref().map(age).transpose()?,
         };
         let who = pack.people.named(&self.who, now, sign_in)?;
@@ -229,8 +234,13 @@ impl Case {
                 owner: needs.owner,
                 security: needs.security,
                 distinct: needs.distinct,
+                evidence: Default::default(),
             };
             let got = pack.bundle.approvals_required(&asked.facts(), now);
+            let got = got.map(|tally| ApprovalTally {
+                evidence: expected.evidence,
+                ..tally
+            });
             if got != Some(expected) {
                 let got = got.map_or("more than anybody can give".to_owned(), outlook::people);
                 wrong.push(format!("needs {got}, not {}", outlook::people(expected)));

@@ -138,6 +138,7 @@ fn missing(needs: ApprovalTally, given: ApprovalTally) -> ApprovalTally {
         owner,
         security,
         distinct: distinct.max(owner).max(security),
+        evidence: Default::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hallpass_types::{AuthFacts, Principal, PrincipalId, PrincipalKind};
+use hallpass_types::{AuthFacts, EvidenceLevel, Principal, PrincipalId, PrincipalKind};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
@@ -53,6 +53,8 @@ pub(crate) struct People {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SignIn {
     pub(crate) mfa: Option<bool>,
+    /// What shows their decisions; the strongest unless said otherwise.
+    pub(crate) evidence: Option<EvidenceLevel>,
     pub(crate) age: Option<SignedDuration>,
 }
 
@@ -128,6 +130,7 @@ impl People {
                 mfa: sign_in.mfa.unwrap_or(person.mfa),
                 authenticated_at: now.saturating_sub(age).unwrap_or(Timestamp::MIN),
                 client: None,
+                evidence: sign_in.evidence.unwrap_or(EvidenceLevel::IdentityProvider),
             },
         })
     }

@@ -89,6 +89,7 @@ fn main() -> ExitCode {
             mfa: true,
             authenticated_at: Timestamp::UNIX_EPOCH,
             client: None,
+            evidence: Default::default(),
         },
     };
     let (id, duration) = (

@@ -39,6 +39,7 @@ pub(crate) fn bundle(data: &[u8]) {
             mfa: true,
             authenticated_at: now,
             client: None,
+            evidence: Default::default(),
         },
     };
     for entitlement in bundle.entitlements() {

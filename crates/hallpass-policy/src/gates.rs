@@ -58,7 +58,12 @@ impl Bundle {
             Capacity::Owner => Gate::ApproveAsOwner,
             Capacity::Security => Gate::ApproveAsSecurity,
         };
-        self.ask(&on_request(gate, facts, approver, now))
+        let mut question = on_request(gate, facts, approver, now);
+        if let Value::Object(context) = &mut question.context {
+            let evidence = approver.auth.evidence.as_str();
+            context.insert("evidence".to_owned(), evidence.into());
+        }
+        self.ask(&question)
     }
 
     /// The capacities in which a decision of `approver` would count; empty when in none.
@@ -195,6 +200,7 @@ pub(crate) fn activate_context(tally: ApprovalTally, now: Timestamp) -> Value {
             "security": tally.security,
             "distinct": tally.distinct,
         },
+        "evidence": tally.evidence.as_str(),
         "now": instant(now),
     })
 }

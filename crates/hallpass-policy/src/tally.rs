@@ -128,6 +128,12 @@ impl Bundle {
             if voice.denies {
                 weighed.denied_by.get_or_insert_with(|| person.clone());
             } else if voice.approves {
+                let weakest = voice.newest.iter().map(|(p, _)| p.auth.evidence).min();
+                let weakest = weakest.unwrap_or_default();
+                weighed.tally.evidence = match weighed.tally.distinct {
+                    0 => weakest,
+                    _ => weighed.tally.evidence.min(weakest),
+                };
                 weighed.tally.distinct += 1;
                 weighed.tally.owner += u32::from(capacities.contains(&Capacity::Owner));
                 weighed.tally.security += u32::from(capacities.contains(&Capacity::Security));

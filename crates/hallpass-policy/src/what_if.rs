@@ -1,6 +1,6 @@
 //! What policy implies, found by asking the gates what they would say.
 
-use hallpass_types::{ApprovalTally, Entitlement, GrantDuration, Principal};
+use hallpass_types::{ApprovalTally, Entitlement, EvidenceLevel, GrantDuration, Principal};
 use jiff::Timestamp;
 
 use crate::gates::{activate_context, activate_question, request_context, request_question};
@@ -16,7 +16,7 @@ const RUNGS: [u32; 11] = [
 
 impl Bundle {
     /// The smallest tally that opens the activate gate: fewest people, then fewest for security,
-    /// then fewest as owner. `None` when no tally of up to six people does.
+    /// then fewest as owner, then the weakest evidence. `None` when no tally of up to six people does.
     pub fn approvals_required(
         &self,
         facts: &RequestFacts<'_>,
@@ -68,13 +68,21 @@ impl Bundle {
     }
 }
 
-/// Every tally that `distinct` people can make, each counting in one capacity or both.
+/// Every tally that `distinct` people can make, each counting in one capacity or both, with each
+/// kind of evidence. Nobody needs none.
 fn tallies(distinct: u32) -> impl Iterator<Item = ApprovalTally> {
+    let levels: &[EvidenceLevel] = match distinct {
+        0 => &[EvidenceLevel::Service],
+        _ => &[EvidenceLevel::Service, EvidenceLevel::IdentityProvider],
+    };
     (0..=distinct).flat_map(move |security| {
-        (distinct - security..=distinct).map(move |owner| ApprovalTally {
-            owner,
-            security,
-            distinct,
+        (distinct - security..=distinct).flat_map(move |owner| {
+            levels.iter().map(move |evidence| ApprovalTally {
+                owner,
+                security,
+                distinct,
+                evidence: *evidence,
+            })
         })
     })
 }

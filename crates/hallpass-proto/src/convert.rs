@@ -6,8 +6,8 @@ use hallpass_types::grant::ReadBack;
 use hallpass_types::machine::Leftover;
 use hallpass_types::{
     AccessMode, ApprovalTally, Asked, Control, Credential, DeniedBy, EndCause, Entitlement,
-    GrantDuration, Phase, PolicyAnswer, Principal, PrincipalKind, ProofOfEnd, Refusal,
-    RequestSnapshot, Review, State, Verdict,
+    EvidenceLevel, GrantDuration, Phase, PolicyAnswer, Principal, PrincipalKind, ProofOfEnd,
+    Refusal, RequestSnapshot, Review, State, Verdict,
 };
 use jiff::Timestamp;
 
@@ -321,6 +321,11 @@ fn decision(d: &hallpass_types::RecordedDecision) -> v1::Decision {
             .unwrap_or_default(),
         sign_time: Some(timestamp(d.signed_at)),
         statement_digest: d.statement_digest.to_string(),
+        evidence: match d.evidence {
+            EvidenceLevel::Service => v1::EvidenceLevel::Service,
+            EvidenceLevel::IdentityProvider => v1::EvidenceLevel::IdentityProvider,
+        }
+        .into(),
         at_most: d.at_most.map(|d| duration(d.as_std())),
     }
 }

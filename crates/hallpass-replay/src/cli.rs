@@ -99,6 +99,16 @@ pub(crate) struct Evidence {
     /// Folder with archived policy bundles, where the file has none
     #[arg(long, value_name = "FOLDER")]
     pub(crate) policies: Option<PathBuf>,
+    /// The log's key, as `hallpass admin archive` prints it [default: one of --keys, under the name
+    /// that the file's checkpoint has]
+    #[arg(long, value_name = "NAME+HASH+KEY")]
+    pub(crate) log_key: Option<String>,
+    /// A checkpoint of the log that you kept: checks that nothing before it was changed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) former_checkpoint: Option<PathBuf>,
+    /// Key sets of the identity providers, had from them: {"https://idp": {"keys": [...]}}
+    #[arg(long, value_name = "FILE")]
+    pub(crate) issuer_keys: Option<PathBuf>,
 }
 
 /// For whom to print.

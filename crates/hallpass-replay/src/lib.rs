@@ -5,10 +5,14 @@
 
 mod commands;
 mod gates;
+mod identity;
+mod log;
 mod strict;
 mod verify;
 
 pub use commands::Divergence;
 pub use gates::{Policies, PoliciesError, decide_again};
+pub use identity::{IssuerKeys, IssuerKeysError};
+pub use log::Log;
 pub use strict::{Agreement, ReplayError, Replayer};
 pub use verify::{Report, Verifier, chain};

@@ -1,12 +1,13 @@
 //! What each command does: files in, verdicts out.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use hallpass_audit::{Trust, Verdict, read_history};
 use hallpass_bundle::{Bundle, decompress};
 use hallpass_evidence::{Keyring, PublicKey};
-use hallpass_replay::{Policies, Replayer, Report, Verifier, chain, decide_again};
+use hallpass_replay::{IssuerKeys, Log, Policies, Replayer, Report, Verifier, chain, decide_again};
 use temporalio_common::protos::temporal::api::history::v1::History;
 
 use crate::cli::{Command, Evidence};
@@ -29,6 +30,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Verdict> {
                 replayer: Replayer::new()?,
                 trust: Trust::default(),
                 policies: Policies::default(),
+                issuer_keys: None,
+                log: Log::default(),
             };
             let mut printer = print::Reports::new(output);
             for file in &files {
@@ -105,6 +108,8 @@ async fn verify(
             deployment: evidence.deployment.clone(),
         },
         policies: Policies::default(),
+        issuer_keys: issuer_keys(evidence.issuer_keys.as_deref())?,
+        log: log(evidence)?,
     };
     let bytes = read(file)?;
     if !Bundle::is_one(&bytes) {
@@ -142,6 +147,28 @@ async fn verify(
 
 fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+fn log(evidence: &Evidence) -> anyhow::Result<Log> {
+    let key = evidence.log_key.as_deref().map(str::parse).transpose();
+    let former = evidence
+        .former_checkpoint
+        .as_deref()
+        .map(|file| String::from_utf8(read(file)?).context("a checkpoint is text"));
+    Ok(Log {
+        key: key.context("--log-key is no key of a log: `hallpass admin archive` prints it")?,
+        former: former.transpose()?,
+    })
+}
+
+/// Key sets of identity providers, where a file with them was named.
+fn issuer_keys(file: Option<&Path>) -> anyhow::Result<Option<Arc<IssuerKeys>>> {
+    let Some(file) = file else {
+        return Ok(None);
+    };
+    let keys = IssuerKeys::parse(&read(file)?);
+    let keys = keys.with_context(|| file.display().to_string())?;
+    Ok(Some(Arc::new(keys)))
 }
 
 /// Public keys, one a line in base 64; `#` begins a comment.

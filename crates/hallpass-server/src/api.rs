@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hallpass_evidence::{PublicKey, SigningKey};
+use hallpass_identity::Verifier;
 use hallpass_policy::{Bundle, RequestFacts};
 use hallpass_proto::v1::access_service_server::AccessServiceServer;
 use hallpass_proto::v1::admin_service_server::AdminServiceServer;
@@ -56,6 +57,7 @@ pub(crate) struct Api {
     pub(crate) deployment: String,
     pub(crate) links: Option<LinkTemplate>,
     pub(crate) trust: Trust,
+    pub(crate) verifier: Arc<Verifier>,
     pub(crate) archiver: Option<Arc<Archiver>>,
 }
 

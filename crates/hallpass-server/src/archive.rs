@@ -6,6 +6,7 @@
 pub(crate) mod config;
 mod pass;
 pub(crate) mod places;
+mod proofs;
 mod source;
 mod survey;
 

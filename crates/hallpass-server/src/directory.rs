@@ -196,6 +196,7 @@ mod tests {
                 mfa: true,
                 authenticated_at: Timestamp::UNIX_EPOCH,
                 client: None,
+                evidence: Default::default(),
             },
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use hallpass_aws::{Aws, AwsConfig};
 use hallpass_evidence::{Keyring, PublicKey, SigningKey};
-use hallpass_identity::Verifier;
+use hallpass_identity::{IssuerConfig, Verifier, VerifierOptions};
 use temporalio_client::Client;
 use temporalio_sdk::Runtime;
 use temporalio_sdk::runtime::RuntimeOptions;
@@ -27,7 +27,7 @@ use crate::directory::Directory;
 use crate::doors::Doors;
 use crate::requests::Requests;
 use crate::worker::notify::{self, Notifier};
-use crate::worker::{self, Bodies, CutBodies, EndBodies, Running};
+use crate::worker::{self, Bodies, CutBodies, EndBodies, Proofs, Running};
 use crate::{figures, keys, meter, temporal, tls};
 
 /// How long calls under way may go on after SIGTERM.
@@ -128,23 +128,21 @@ pub(crate) async fn run(
     stop: impl Future<Output = ()>,
     ready: impl FnOnce(Option<std::net::SocketAddr>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let archive = config.policy.archive.as_deref();
-    let bundles = Bundles::load(&config.policy.directory, config.fit(), archive)?;
-    let bundles = Arc::new(bundles);
+    let bundles = bundles(&config)?;
     let signer = Arc::new(keys::load(&config.signing.key_file)?);
     let trust = trust(&config, &signer);
     let metadata = Metadata::new(&config.deployment, config.login.as_ref(), &config.issuers);
     let public_keys = public_keys(&config, &signer);
-    let verifier = Verifier::new(config.issuers, http_client()?, config.tokens)?;
+    let verifier = verifier(config.issuers, config.tokens)?;
     let tls = config.listen.tls.as_ref().map(tls::acceptor).transpose()?;
     let doors = Doors::open(&config.observe, &config.codec_endpoint, role).await?;
-    figures::build(&format!("{role:?}").to_lowercase());
-    figures::policy(None, &bundles.current().digest().to_string());
+    label(role, &bundles);
     let client = temporal::connect(&config.temporal).await?;
     let workers = Workers {
         trust: trust.clone(),
         bundles: Arc::clone(&bundles),
         directory: Arc::new(Directory::new(config.directory, &config.aws).await?),
+        verifier: Arc::clone(&verifier),
         aws: Aws::new(&config.aws).await?,
         notifier: notifier(config.notify.as_ref())?,
     }
@@ -152,7 +150,7 @@ pub(crate) async fn run(
     if role.has(Role::Ends) {
         Requests::new(client.clone()).schedule_sweeps().await?;
     }
-    let door = Arc::new(Door::new(verifier, config.limits));
+    let door = Arc::new(Door::new(Arc::clone(&verifier), config.limits));
     let watching = doors.serve(&client, &door, &bundles, &config.temporal, role)?;
     let archive = (config.archive, &config.signing, config.deployment.as_str());
     let archiver = archiver(archive, &config.aws, &signer, &client).await?;
@@ -167,6 +165,7 @@ pub(crate) async fn run(
         deployment: config.deployment,
         links: config.link_template,
         trust,
+        verifier,
     };
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let (stopping, stopped) = watch::channel(false);
@@ -191,6 +190,24 @@ pub(crate) async fn run(
     drain(served, workers).await?;
     tracing::info!("drained");
     outcome
+}
+
+/// The policy in force, kept for auditors where the configuration says so.
+fn bundles(config: &Config) -> anyhow::Result<Arc<Bundles>> {
+    let archive = config.policy.archive.as_deref();
+    let bundles = Bundles::load(&config.policy.directory, config.fit(), archive)?;
+    Ok(Arc::new(bundles))
+}
+
+/// Who verifies the tokens of callers, and of decisions.
+fn verifier(issuers: Vec<IssuerConfig>, options: VerifierOptions) -> anyhow::Result<Arc<Verifier>> {
+    Ok(Arc::new(Verifier::new(issuers, http_client()?, options)?))
+}
+
+/// What the figures of this process are about.
+fn label(role: Role, bundles: &Bundles) {
+    figures::build(&format!("{role:?}").to_lowercase());
+    figures::policy(None, &bundles.current().digest().to_string());
 }
 
 async fn until_told(mut stopped: watch::Receiver<bool>) {
@@ -265,6 +282,7 @@ struct Workers {
     trust: worker::Trust,
     bundles: Arc<Bundles>,
     directory: Arc<Directory>,
+    verifier: Arc<Verifier>,
     aws: Aws,
     notifier: Option<Notifier>,
 }
@@ -291,6 +309,7 @@ impl Workers {
                 trust: self.trust,
                 bundles: self.bundles,
                 directory: self.directory,
+                proofs: Proofs::new(self.verifier),
                 aws: self.aws,
                 notifier: self.notifier,
             };

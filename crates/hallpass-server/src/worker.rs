@@ -1,6 +1,7 @@
 //! The worker: the workflow and its activities on Temporal's task queues.
 
 mod activities;
+mod decisions;
 mod ends;
 mod evidence;
 mod failure;
@@ -24,6 +25,7 @@ use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use crate::trace::Activities;
 
 pub(crate) use activities::Bodies;
+pub(crate) use decisions::Proofs;
 pub(crate) use ends::{CutBodies, EndBodies};
 pub(crate) use evidence::Trust;
 

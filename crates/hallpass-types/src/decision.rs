@@ -16,6 +16,34 @@ pub enum Verdict {
     Deny,
 }
 
+/// What shows that a person decided, from the weakest to the strongest; a passkey would come last.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum EvidenceLevel {
+    /// The service verified a bearer token and signed in that person's name.
+    #[default]
+    Service,
+    /// The person signed in once more, and the identity provider signed the decision's digest.
+    IdentityProvider,
+}
+
+impl EvidenceLevel {
+    /// The word used in policies, records and output: `service` or `identity_provider`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::IdentityProvider => "identity_provider",
+        }
+    }
+
+    /// Whether it is the weakest, which records leave out.
+    pub fn is_service(&self) -> bool {
+        *self == Self::Service
+    }
+}
+
 /// In which capacity an approver counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -35,6 +63,9 @@ pub struct ApprovalTally {
     pub security: u32,
     /// Different people among them.
     pub distinct: u32,
+    /// The weakest evidence among them.
+    #[serde(default, skip_serializing_if = "EvidenceLevel::is_service")]
+    pub evidence: EvidenceLevel,
 }
 
 /// What a gate answered.

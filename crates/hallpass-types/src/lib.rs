@@ -5,6 +5,7 @@
 
 pub mod aws;
 pub mod decision;
+pub mod decision_statement;
 pub mod entitlement;
 pub mod grant;
 pub mod id;
@@ -18,7 +19,8 @@ pub mod text;
 pub mod window;
 
 pub use aws::{AwsAccountId, PolicyArn, RoleArn};
-pub use decision::{ApprovalTally, Capacity, PolicyAnswer, PolicyOutcome, Verdict};
+pub use decision::{ApprovalTally, Capacity, EvidenceLevel, PolicyAnswer, PolicyOutcome, Verdict};
+pub use decision_statement::{DecisionStatement, DecisionToken};
 pub use entitlement::{AccessMode, Entitlement, Probe, Risk};
 pub use grant::{
     CanaryFence, Control, Credential, Cut, DeniedCall, Grant, ProofOfEnd, ReadBack,

@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::EvidenceLevel;
 use crate::id::ParseIdError;
 
 /// The stable identity of a caller: token issuer and subject, written `issuer#subject`.
@@ -111,6 +112,9 @@ pub struct AuthFacts {
     pub authenticated_at: Timestamp,
     /// The OAuth client the token was issued to, where the token says.
     pub client: Option<String>,
+    /// What shows that the person did what these facts come with.
+    #[serde(default, skip_serializing_if = "EvidenceLevel::is_service")]
+    pub evidence: EvidenceLevel,
 }
 
 /// A verified caller, as of one call.
@@ -131,6 +135,14 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// The same person with this evidence for what they do.
+    #[must_use]
+    pub fn evidenced(&self, evidence: EvidenceLevel) -> Self {
+        let mut person = self.clone();
+        person.auth.evidence = evidence;
+        person
+    }
+
     /// Whether `other` is the same person as this caller, directly or through an agent of either.
     pub fn is_or_acts_for(&self, other: &Principal) -> bool {
         let mine = [Some(&self.id), self.acting_for.as_ref()];

@@ -123,6 +123,7 @@ mod tests {
                     mfa: true,
                     authenticated_at: Timestamp::UNIX_EPOCH,
                     client: None,
+                    evidence: Default::default(),
                 },
             },
             entitlement: EntitlementId::parse("reports").unwrap(),

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccessRequestSpec, ApprovalTally, Asked, Credential, EndInstant, Entitlement, Grant,
-    GrantDuration, PolicyAnswer, Principal, ProofOfEnd, Reason, RequestId, Review, Sha256Digest,
-    State, Verdict,
+    AccessRequestSpec, ApprovalTally, Asked, Credential, EndInstant, Entitlement, EvidenceLevel,
+    Grant, GrantDuration, PolicyAnswer, Principal, ProofOfEnd, Reason, RequestId, Review,
+    Sha256Digest, State, Verdict,
 };
 
 /// A decision that carried a good signature for this request.
@@ -24,6 +24,9 @@ pub struct RecordedDecision {
     pub signed_at: Timestamp,
     /// Digest of the signed statement.
     pub statement_digest: Sha256Digest,
+    /// What shows that the person decided, as far as it was verified.
+    #[serde(default, skip_serializing_if = "EvidenceLevel::is_service")]
+    pub evidence: EvidenceLevel,
     /// For how long at most, where an approval is for less than was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_most: Option<GrantDuration>,

@@ -47,6 +47,7 @@ async fn no_forged_approval_counts_and_a_real_one_still_does() {
         at_most: None,
         verdict: SignedVerdict::Approve,
         reason: None,
+        token: None,
     };
     let ours = service_key(&world);
     let by_bob = about(&asked, &bobs, approve());

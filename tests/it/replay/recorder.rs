@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hallpass_proto::convert;
 use hallpass_proto::v1::access_request::State;
-use hallpass_proto::v1::{AccessRequest, Verdict};
+use hallpass_proto::v1::{AccessRequest, DecideAccessRequestRequest, Verdict};
 use harness::{Clients, Private, Webhook, issue, request_of, until_within, uuid, workflow_of};
 use jiff::{SignedDuration, Timestamp};
 use prost::Message as _;
@@ -28,6 +28,7 @@ fn start_in(seconds: i64) -> impl FnOnce(&mut AccessRequest) {
 struct People {
     alice: Clients,
     bob: Clients,
+    dave: Clients,
     agent: Clients,
 }
 
@@ -76,6 +77,24 @@ impl People {
         let request = self.alice.ask("prod-reports", 60).await.unwrap();
         self.bob.decide(&request.name, Verdict::Deny).await.unwrap();
         keep("denied-person", request);
+        let request = self.alice.ask("prod-export", 60).await.unwrap();
+        // A sign-in for another decision first: it counts for nothing.
+        let mut order = DecideAccessRequestRequest {
+            name: request.name.clone(),
+            request_id: uuid(),
+            verdict: Verdict::Approve.into(),
+            ..Default::default()
+        };
+        order = self.bob.signed(order).await.unwrap();
+        order.request_id = uuid();
+        self.bob.send_decision(order).await.unwrap_err();
+        for approver in [&self.bob, &self.dave] {
+            let decided = approver.decide(&request.name, Verdict::Approve).await;
+            decided.unwrap();
+        }
+        issue(&self.alice, &request.name).await.unwrap();
+        self.alice.give_back(&request.name).await.unwrap();
+        keep("signed-by-provider", request);
         let request = self.alice.ask("prod-reports", 60).await.unwrap();
         self.alice.withdraw(&request.name).await.unwrap();
         keep("withdrawn", request);
@@ -150,6 +169,7 @@ async fn histories_are_recorded_when_asked_for() {
     let people = People {
         alice: world.client("alice").await,
         bob: world.client("bob").await,
+        dave: world.client("dave").await,
         agent: world.client("alice-agent").await,
     };
     let folder = keep(&world, people.ask().await).await;

@@ -181,6 +181,7 @@ impl RequestCore {
                 verdict,
                 reason,
                 at_most,
+                ..
             } => {
                 let decision = RecordedDecision {
                     id: statement.request_id.clone(),
@@ -189,6 +190,7 @@ impl RequestCore {
                     reason: reason.clone(),
                     signed_at: statement.signed_at,
                     statement_digest: envelope.digest(),
+                    evidence: Default::default(),
                     at_most: *at_most,
                 };
                 self.decisions.push((envelope.clone(), decision));
@@ -255,11 +257,12 @@ pub(super) mod tests {
                 mfa: true,
                 authenticated_at: now(),
                 client: None,
+                evidence: Default::default(),
             },
         }
     }
 
-    fn key(n: u64) -> RequestId {
+    pub(crate) fn key(n: u64) -> RequestId {
         RequestId::parse(&format!("00000000-0000-4000-8000-{n:012x}")).unwrap()
     }
 
@@ -301,7 +304,7 @@ pub(super) mod tests {
     }
 
     /// A request of alice's that is admitted and waits.
-    fn waiting() -> (RequestCore, AccessRequestSpec) {
+    pub(crate) fn waiting() -> (RequestCore, AccessRequestSpec) {
         waiting_for(person("alice", None))
     }
 
@@ -355,6 +358,7 @@ pub(super) mod tests {
                 owner: 1,
                 security: 0,
                 distinct: 1,
+                evidence: Default::default(),
             }),
             planned: Grant {
                 role_arn,
@@ -384,10 +388,11 @@ pub(super) mod tests {
         (core, spec)
     }
 
-    fn approve() -> Order {
+    pub(crate) fn approve() -> Order {
         Order::Decide {
             verdict: Verdict::Approve,
             reason: None,
+            token: None,
             at_most: None,
         }
     }
@@ -397,6 +402,7 @@ pub(super) mod tests {
             verdict: Verdict::Deny,
             reason: None,
             at_most: None,
+            token: None,
         }
     }
 
@@ -561,6 +567,7 @@ pub(super) mod tests {
             verdict: Verdict::Deny,
             reason: None,
             at_most: None,
+            token: None,
         };
         let revoke = Order::Revoke {
             reason: Reason::parse("x").unwrap(),

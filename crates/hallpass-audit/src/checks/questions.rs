@@ -114,5 +114,9 @@ fn input(answer: &PolicyAnswer, name: &str) -> Value {
 }
 
 fn tally_in(answer: &PolicyAnswer) -> Option<ApprovalTally> {
-    serde_json::from_value(input(answer, "context")["approvals"].clone()).ok()
+    let context = input(answer, "context");
+    let tally: ApprovalTally = serde_json::from_value(context["approvals"].clone()).ok()?;
+    // Policies of earlier builds were not told of the evidence.
+    let evidence = serde_json::from_value(context["evidence"].clone()).unwrap_or_default();
+    Some(ApprovalTally { evidence, ..tally })
 }

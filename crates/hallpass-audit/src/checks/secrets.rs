@@ -1,7 +1,7 @@
 //! No secret: neither a secret access key nor a session token anywhere in the record.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD};
 use serde_json::Value;
 use temporalio_common::protos::temporal::api::history::v1::History;
 
@@ -49,6 +49,7 @@ struct Look {
 impl Look {
     fn value(&mut self, value: &Value) {
         match value {
+            Value::Object(map) if is_public_key(map) => {}
             Value::Object(map) => {
                 for (name, inner) in map {
                     let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -65,6 +66,19 @@ impl Look {
             },
             Value::String(text) => self.text(text),
             _ => {}
+        }
+    }
+
+    /// Only names: a web token's values are ids and digests.
+    fn fields(&mut self, value: &Value) {
+        let text = value.to_string();
+        if TOKENS.iter().any(|t| text.contains(t)) {
+            self.found.push("a session token of AWS".to_owned());
+        }
+        let plain = text.to_ascii_lowercase().replace(['_', '-'], "");
+        if FIELDS.iter().any(|f| plain.contains(&format!("\"{f}\":"))) {
+            self.found
+                .push("a field of a token is called a secret".to_owned());
         }
     }
 
@@ -86,6 +100,10 @@ impl Look {
         {
             return self.value(&value);
         }
+        // An identity provider's signature over a decision: random bytes, and nobody's secret.
+        if let Some(parts) = signed_web_token(text) {
+            return parts.iter().for_each(|part| self.fields(part));
+        }
         if TOKENS.iter().any(|t| text.contains(t)) {
             self.found.push("a session token of AWS".to_owned());
         }
@@ -94,6 +112,28 @@ impl Look {
                 .push("what looks like a secret access key".to_owned());
         }
     }
+}
+
+/// A JSON web key (RFC 7517) without its private part: coordinates, and no secret.
+fn is_public_key(map: &serde_json::Map<String, Value>) -> bool {
+    let asymmetric = |kty: &str| ["EC", "RSA", "OKP"].contains(&kty);
+    map.get("kty")
+        .and_then(Value::as_str)
+        .is_some_and(asymmetric)
+        && !map.contains_key("d")
+}
+
+/// Header and claims of a compact JSON web token.
+fn signed_web_token(text: &str) -> Option<[Value; 2]> {
+    let parts: Vec<&str> = text.split('.').collect();
+    let [header, claims, _] = parts.as_slice() else {
+        return None;
+    };
+    let object = |part: &str| {
+        let value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()?;
+        matches!(value, Value::Object(_)).then_some(value)
+    };
+    Some([object(header)?, object(claims)?])
 }
 
 /// A list that is a byte string, as protobuf's bytes are written.

@@ -8,7 +8,8 @@ use hallpass_types::{
     Control, EndCause, Exception, Grant, PolicyAnswer, ProofOfEnd, SealedCredentials, Verdict,
 };
 use hallpass_workflows::wire::{
-    EndInput, ExtendReply, IssueReply, NotifyInput, Outcome, Reply, Weighing,
+    Disproved, EndInput, ExtendReply, IdentityProof, IssueReply, NotifyInput, Outcome, Reply,
+    Weighing,
 };
 use temporalio_common::protos::temporal::api::common::v1::Payload;
 use temporalio_common::protos::temporal::api::update::v1::outcome::Value as UpdateValue;
@@ -95,6 +96,7 @@ pub(super) fn spoken(statement: &Statement) -> Step {
             verdict: Verdict::Approve,
             reason,
             at_most: None,
+            ..
         } => step(
             who,
             "decision.approve",
@@ -104,6 +106,7 @@ pub(super) fn spoken(statement: &Statement) -> Step {
             verdict: Verdict::Approve,
             reason,
             at_most: Some(bound),
+            ..
         } => step(
             who,
             "decision.approve",
@@ -162,17 +165,15 @@ pub(super) fn answered(answer: &PolicyAnswer) -> Step {
 
 pub(super) fn weighed(weighing: Weighing) -> Vec<Step> {
     let tally = weighing.tally;
-    let mut steps: Vec<Step> = weighing
-        .not_counted
-        .iter()
-        .map(|(who, answer)| {
-            step(
-                "policy",
-                "decision.not_counted",
-                format!("{who} does not count. {}", answer.explain()),
-            )
-        })
-        .collect();
+    let mut steps: Vec<Step> = weighing.proven.iter().map(proven).collect();
+    steps.extend(weighing.disproved.iter().map(disproved));
+    steps.extend(weighing.not_counted.iter().map(|(who, answer)| {
+        step(
+            "policy",
+            "decision.not_counted",
+            format!("{who} does not count. {}", answer.explain()),
+        )
+    }));
     if let Some(who) = &weighing.denied_by {
         steps.push(step(
             "policy",
@@ -186,6 +187,7 @@ pub(super) fn weighed(weighing: Weighing) -> Vec<Step> {
             .with("owner", tally.owner)
             .with("security", tally.security)
             .with("distinct", tally.distinct)
+            .with("evidence", tally.evidence.as_str())
     }));
     if let Some(shorter) = weighing.shortened {
         let words = format!("the shortest approval that counts is for {shorter}");
@@ -193,6 +195,21 @@ pub(super) fn weighed(weighing: Weighing) -> Vec<Step> {
     }
     steps.extend(weighing.exception.as_ref().map(excepted));
     steps
+}
+
+fn proven(proof: &IdentityProof) -> Step {
+    let (who, issuer) = (&proof.approver, proof.approver.issuer());
+    let words = format!("{issuer} signed this decision of {who}, who signed in for it");
+    step("hallpass", "decision.proven", words)
+        .with("request_id", &proof.decision)
+        .with("client", &proof.client)
+}
+
+fn disproved(refused: &Disproved) -> Step {
+    let words = format!("a decision was refused: {}", refused.why);
+    step("hallpass", "order.refused", words)
+        .with("request_id", &refused.decision)
+        .with("code", &refused.code)
 }
 
 /// That access opened by way of an exception, and what is owed for it.

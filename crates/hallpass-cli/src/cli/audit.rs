@@ -76,6 +76,10 @@ pub(crate) struct ExportArgs {
     /// Only in this AWS account
     #[arg(long, value_name = "ACCOUNT", value_parser = parse_account)]
     pub(crate) account: Option<AwsAccountId>,
+    /// A checkpoint of the archive's log that you kept: the bundle proves that the log still begins
+    /// with it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) former_checkpoint: Option<PathBuf>,
     /// As what
     #[arg(long, value_name = "FORMAT", default_value = "bundle")]
     pub(crate) format: ExportFormat,

@@ -72,6 +72,25 @@ pub(crate) struct ApproveArgs {
     /// Why, for the record
     #[arg(short = 'm', long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
+    /// Sign in for it, so that your identity provider signs the decision [default: where policy
+    /// wants it]
+    #[arg(long)]
+    pub(crate) sign: bool,
+}
+
+/// Of `deny`.
+#[derive(Debug, Args)]
+pub(crate) struct DenyArgs {
+    /// Which requests: `ar-…`, one or several
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<Id>,
+    /// Why; it goes into the record
+    #[arg(short = 'm', long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// Sign in for it, so that your identity provider signs the decision [default: where policy
+    /// wants it]
+    #[arg(long)]
+    pub(crate) sign: bool,
 }
 
 /// Of `review`.

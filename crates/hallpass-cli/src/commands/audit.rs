@@ -82,6 +82,12 @@ fn instant(t: jiff::Timestamp) -> prost_types::Timestamp {
 }
 
 async fn export(cx: &Context, args: &ExportArgs) -> Result<Exit, CliError> {
+    let former = args.former_checkpoint.as_ref().map(|file| {
+        std::fs::read_to_string(file).map_err(|source| {
+            CliError::Usage(format!("{} cannot be read: {source}", file.display()))
+        })
+    });
+    let former_checkpoint = former.transpose()?.unwrap_or_default();
     let mut sink = Sink::open(cx, args)?;
     let session = cx.session().await?;
     let mut message = v1::ExportAuditRecordsRequest {
@@ -106,6 +112,7 @@ async fn export(cx: &Context, args: &ExportArgs) -> Result<Exit, CliError> {
         format: wire(args.format).into(),
         page_size: 0,
         page_token: sink.resumes_at()?,
+        former_checkpoint,
     };
     let mut failures = 0;
     loop {

@@ -3,8 +3,8 @@
 use hallpass_proto::{convert, v1};
 use hallpass_types::{AccessRequestId, GrantDuration};
 
-use super::{Context, new_request_id, too_late};
-use crate::cli::{ApproveArgs, Id, Output, ReviewArgs};
+use super::{Context, new_request_id, sign, too_late};
+use crate::cli::{ApproveArgs, DenyArgs, Id, Output, ReviewArgs};
 use crate::connect::{Session, timed};
 use crate::errors::CliError;
 use crate::exit::Exit;
@@ -16,6 +16,7 @@ struct Decision {
     verdict: v1::Verdict,
     reason: String,
     at_most: Option<GrantDuration>,
+    sign: bool,
 }
 
 /// Says yes.
@@ -27,6 +28,7 @@ pub(super) async fn approve(cx: &Context, args: ApproveArgs) -> Result<Exit, Cli
         verdict: v1::Verdict::Approve,
         reason: args.reason.unwrap_or_default(),
         at_most: args.at_most,
+        sign: args.sign,
     };
     run(cx, &args.ids, &decision).await
 }
@@ -35,13 +37,14 @@ pub(super) async fn approve(cx: &Context, args: ApproveArgs) -> Result<Exit, Cli
 ///
 /// # Errors
 /// As [`run`].
-pub(super) async fn deny(cx: &Context, ids: &[Id], reason: String) -> Result<Exit, CliError> {
+pub(super) async fn deny(cx: &Context, args: DenyArgs) -> Result<Exit, CliError> {
     let decision = Decision {
         verdict: v1::Verdict::Deny,
-        reason,
+        reason: args.reason,
         at_most: None,
+        sign: args.sign,
     };
-    run(cx, ids, &decision).await
+    run(cx, &args.ids, &decision).await
 }
 
 /// Closes a review.
@@ -78,7 +81,7 @@ async fn run(cx: &Context, ids: &[Id], decision: &Decision) -> Result<Exit, CliE
     let session = cx.session().await?;
     let mut exit = Exit::Ok;
     for Id(id) in ids {
-        match decide(&session, id, decision).await {
+        match decide(cx, &session, id, decision).await {
             Ok(request) => show(cx, decision.verdict, &request)?,
             Err(error) if ids.len() == 1 => return Err(error),
             Err(error) => {
@@ -95,28 +98,47 @@ async fn run(cx: &Context, ids: &[Id], decision: &Decision) -> Result<Exit, CliE
     Ok(exit)
 }
 
+/// Decides; where policy wants the identity provider to sign, after signing in for it.
 async fn decide(
+    cx: &Context,
     session: &Session,
     id: &AccessRequestId,
     decision: &Decision,
 ) -> Result<v1::AccessRequest, CliError> {
-    let message = v1::DecideAccessRequestRequest {
+    let mut message = v1::DecideAccessRequestRequest {
         name: id.name(),
         request_id: new_request_id(),
         verdict: decision.verdict.into(),
         reason: decision.reason.clone(),
         at_most: decision.at_most.map(|d| convert::duration(d.as_std())),
+        decision_token: String::new(),
     };
-    let answer = session
-        .call(Patience::Write, || {
-            let (mut client, message) = (session.approval(), message.clone());
-            async move { client.decide_access_request(timed(message)).await }
-        })
-        .await;
+    if decision.sign {
+        message.decision_token = sign::token(cx, session, id, &message).await?;
+    }
+    let mut answer = send(session, &message).await;
+    if let (Err(CliError::Refused(refused)), false) = (&answer, decision.sign)
+        && refused.wants_signature()
+    {
+        message.decision_token = sign::token(cx, session, id, &message).await?;
+        answer = send(session, &message).await;
+    }
     match answer {
         Ok(request) => Ok(request),
         Err(error) => Err(too_late(session, id, error).await),
     }
+}
+
+async fn send(
+    session: &Session,
+    message: &v1::DecideAccessRequestRequest,
+) -> Result<v1::AccessRequest, CliError> {
+    session
+        .call(Patience::Write, || {
+            let (mut client, message) = (session.approval(), message.clone());
+            async move { client.decide_access_request(timed(message)).await }
+        })
+        .await
 }
 
 fn show(cx: &Context, verdict: v1::Verdict, r: &v1::AccessRequest) -> Result<(), CliError> {

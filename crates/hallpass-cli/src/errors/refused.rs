@@ -60,6 +60,11 @@ impl Refused {
         self.code == code_name(Code::FailedPrecondition)
     }
 
+    /// Whether the identity provider has to sign the decision first.
+    pub(crate) fn wants_signature(&self) -> bool {
+        self.is_precondition() && self.violations.iter().any(|v| v.r#type == "EVIDENCE")
+    }
+
     /// Whether it does not exist, as far as the caller may know.
     pub(crate) fn is_not_found(&self) -> bool {
         self.code == code_name(Code::NotFound)

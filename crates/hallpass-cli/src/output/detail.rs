@@ -196,6 +196,9 @@ fn decision(view: &View, d: &v1::Decision) -> String {
     if !d.reason.is_empty() {
         text.push_str(&format!(": {}", clean(&d.reason)));
     }
+    if d.evidence() == v1::EvidenceLevel::IdentityProvider {
+        text.push_str(" [signed by their identity provider]");
+    }
     text
 }
 

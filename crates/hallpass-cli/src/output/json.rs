@@ -221,6 +221,7 @@ shape!(
         reason: String = w.reason.clone(),
         sign_time: Option<String> = instant(w.sign_time.as_ref()),
         statement_digest: String = w.statement_digest.clone(),
+        evidence: &'static str = w.evidence().as_str_name(),
         at_most: Option<String> = span(w.at_most.as_ref()),
     }
 );

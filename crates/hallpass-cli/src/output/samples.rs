@@ -108,6 +108,7 @@ pub(crate) fn pending() -> v1::AccessRequest {
             reason: "seen".to_owned(),
             sign_time: Some(at(30)),
             statement_digest: "ab".repeat(32),
+            evidence: v1::EvidenceLevel::Service.into(),
             at_most: None,
         }],
         policy_answers: vec![v1::PolicyAnswer {

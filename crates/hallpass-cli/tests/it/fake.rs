@@ -394,6 +394,14 @@ impl ApprovalService for Fake {
         Ok(Response::new(self.now()))
     }
 
+    async fn prepare_decision(
+        &self,
+        r: Request<v1::PrepareDecisionRequest>,
+    ) -> Answer<v1::PrepareDecisionResponse> {
+        self.enter("Prepare", &r, &r.get_ref().request_id)?;
+        Err(Status::failed_precondition("nobody signs here"))
+    }
+
     async fn revoke_access_request(
         &self,
         r: Request<v1::RevokeAccessRequestRequest>,

@@ -18,6 +18,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/.well-known/openid-configuration", get(discovery))
         .route("/jwks", get(jwks))
         .route("/dev/token", post(token))
+        .route("/dev/decision", post(decision))
         .route("/dev/people", get(people))
         .layer(from_fn_with_state(Arc::clone(&shared), only_our_host))
         .with_state(shared)
@@ -77,16 +78,37 @@ fn default_lifetime() -> u32 {
     DEFAULT_LIFETIME_SECONDS
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DecisionRequest {
+    /// A person's name or subject.
+    r#as: String,
+    nonce: String,
+}
+
+/// What a sign-in for a decision would bring.
+async fn decision(
+    State(shared): State<Arc<Shared>>,
+    Json(wanted): Json<DecisionRequest>,
+) -> Response {
+    let signed = shared.sign_decision(&wanted.r#as, &wanted.nonce, |_, _| {});
+    answer(signed.map(|token| json!({ "id_token": token })))
+}
+
 async fn token(State(shared): State<Arc<Shared>>, Json(wanted): Json<TokenRequest>) -> Response {
-    match shared.mint(&wanted.r#as, wanted.lifetime_seconds, |_, _| {}) {
-        Ok(token) => {
-            let answer = json!({
-                "access_token": token,
-                "expires_in": wanted.lifetime_seconds,
-                "token_type": "Bearer",
-            });
-            ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response()
-        }
+    let minted = shared.mint(&wanted.r#as, wanted.lifetime_seconds, |_, _| {});
+    answer(minted.map(|token| {
+        json!({
+            "access_token": token,
+            "expires_in": wanted.lifetime_seconds,
+            "token_type": "Bearer",
+        })
+    }))
+}
+
+fn answer(made: Result<Value, DevIssuerError>) -> Response {
+    match made {
+        Ok(answer) => ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response(),
         Err(DevIssuerError::UnknownPerson { known, .. }) => failure(
             StatusCode::NOT_FOUND,
             json!({ "error": "unknown_person", "known": known }),

@@ -7,6 +7,8 @@ mod attacks;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod decisions;
+#[cfg(test)]
 mod dev_issuer;
 #[cfg(test)]
 mod issuers;

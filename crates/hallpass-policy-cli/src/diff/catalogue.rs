@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hallpass_policy::Bundle;
 use hallpass_types::{
-    ApprovalTally, Capacity, Entitlement, EntitlementId, GrantDuration, PolicyAnswer, Principal,
-    Ticket,
+    ApprovalTally, Capacity, Entitlement, EntitlementId, EvidenceLevel, GrantDuration,
+    PolicyAnswer, Principal, Ticket,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -170,6 +170,7 @@ fn answers(
                     ("", SignIn::default()),
                     (", signed in 13h ago", old_sign_in()),
                     (", without MFA", no_mfa()),
+                    (", by the service's word", unsigned()),
                 ];
                 for (how, sign_in) in sign_ins {
                     let by = person(looker, sign_in)?;
@@ -204,15 +205,22 @@ fn as_another(
 
 fn old_sign_in() -> SignIn {
     SignIn {
-        mfa: None,
         age: Some(SignedDuration::from_hours(13)),
+        ..SignIn::default()
+    }
+}
+
+fn unsigned() -> SignIn {
+    SignIn {
+        evidence: Some(EvidenceLevel::Service),
+        ..SignIn::default()
     }
 }
 
 fn no_mfa() -> SignIn {
     SignIn {
         mfa: Some(false),
-        age: None,
+        ..SignIn::default()
     }
 }
 
@@ -298,6 +306,7 @@ fn tallies() -> Vec<ApprovalTally> {
                     owner,
                     security,
                     distinct,
+                    evidence: EvidenceLevel::IdentityProvider,
                 });
             }
         }

@@ -386,6 +386,7 @@ fn duties_follow_from_the_exception_and_not_where_the_rule_opens_as_well() {
             owner,
             security: 0,
             distinct: owner,
+            evidence: Default::default(),
         };
         bundle.duties(&bundle.activate(&asked.facts(), tally, now()))
     };

@@ -48,6 +48,7 @@ fn every_tally() -> impl Iterator<Item = ApprovalTally> {
                 owner,
                 security,
                 distinct,
+                evidence: Default::default(),
             })
     })
 }

@@ -142,6 +142,7 @@ fn what_opens_only_because_the_glass_is_broken_owes_a_review_whoever_forgot_to_s
             owner,
             security: 0,
             distinct: owner,
+            ..Default::default()
         };
         let answer = bundle.activate(&facts, tally, now());
         assert_eq!(answer.allows(), break_glass || owner > 0);
@@ -186,6 +187,7 @@ fn no_bundle_lets_people_review_their_own_access_nor_machines_nor_old_sign_ins()
         mfa: false,
         authenticated_at: ago(1),
         client: None,
+        evidence: Default::default(),
     };
     assert_eq!(of("alice", &stale), refused("review-fresh-mfa"));
 }

@@ -2,7 +2,8 @@
 
 use hallpass_policy::Bundle;
 use hallpass_types::{
-    AccessMode, ApprovalTally, Capacity, PolicyAnswer, Principal, PrincipalKind, Ticket, Verdict,
+    AccessMode, ApprovalTally, Capacity, EvidenceLevel, PolicyAnswer, Principal, PrincipalKind,
+    Ticket, Verdict,
 };
 
 use crate::support::{Asked, ago, asked, entitlement, now, person, sample, seconds, with_policies};
@@ -13,11 +14,19 @@ fn request(bundle: &Bundle, who: &str, what: &str, minutes: i64) -> PolicyAnswer
     bundle.request(&asked.requester, &asked.entitlement, duration, None, now())
 }
 
+fn signed(owner: u32, security: u32, distinct: u32) -> ApprovalTally {
+    ApprovalTally {
+        evidence: EvidenceLevel::IdentityProvider,
+        ..approvals(owner, security, distinct)
+    }
+}
+
 fn approvals(owner: u32, security: u32, distinct: u32) -> ApprovalTally {
     ApprovalTally {
         owner,
         security,
         distinct,
+        evidence: Default::default(),
     }
 }
 
@@ -252,15 +261,12 @@ fn decisions_are_weighed_by_person() {
         bundle.tally(&asked.facts(), decisions)
     };
     use Verdict::{Approve, Deny};
-    assert_eq!(weigh(&[]).tally, approvals(0, 0, 0));
+    assert_eq!(weigh(&[]).tally, ApprovalTally::default());
     let carol_twice = weigh(&[(2, Approve), (2, Approve)]);
-    assert_eq!(carol_twice.tally, approvals(1, 1, 1));
-    assert_eq!(
-        weigh(&[(1, Approve), (3, Approve)]).tally,
-        approvals(1, 1, 2)
-    );
+    assert_eq!(carol_twice.tally, signed(1, 1, 1));
+    assert_eq!(weigh(&[(1, Approve), (3, Approve)]).tally, signed(1, 1, 2));
     let outsiders = weigh(&[(0, Approve), (4, Deny), (1, Approve)]);
-    assert_eq!(outsiders.tally, approvals(1, 0, 1));
+    assert_eq!(outsiders.tally, signed(1, 0, 1));
     assert_eq!(outsiders.denied_by, None);
     let left_out: Vec<_> = outsiders
         .not_counted
@@ -270,7 +276,7 @@ fn decisions_are_weighed_by_person() {
     assert_eq!(left_out, ["alice", "erin"]);
     let refused = weigh(&[(3, Deny), (1, Approve), (3, Approve)]);
     assert_eq!(refused.denied_by, Some(person("dave").id));
-    assert_eq!(refused.tally, approvals(1, 0, 1));
+    assert_eq!(refused.tally, signed(1, 0, 1));
 }
 
 #[test]
@@ -282,7 +288,7 @@ fn a_decision_counts_as_of_when_it_was_made() {
     let made = |minutes| bundle.tally(&asked.facts(), [(&bob, Verdict::Approve, ago(minutes))]);
     assert_eq!(
         made(12 * 60).tally,
-        approvals(1, 0, 1),
+        signed(1, 0, 1),
         "fresh when it was made"
     );
     assert_eq!(
@@ -398,4 +404,49 @@ fn the_entitlements_are_as_written() {
     assert_eq!(permissions_boundary.as_str(), boundary);
     assert_eq!(bundle.settings().approval_window_seconds, 3600);
     assert_eq!(bundle.settings().max_credential_issues, 1000);
+}
+
+#[test]
+fn at_high_risk_only_decisions_that_the_identity_provider_signed_count() {
+    let bundle = sample();
+    let service = |name| person(name).evidenced(EvidenceLevel::Service);
+    let (said, own) = (
+        [service("bob"), service("dave")],
+        [person("bob"), person("dave")],
+    );
+    let weigh = |what, people: &[&Principal], verdict| {
+        let asked = asked(&bundle, "alice", what, 15);
+        let all = people.iter().map(|p| (*p, verdict, now()));
+        bundle.tally(&asked.facts(), all.collect::<Vec<_>>())
+    };
+    let approve = Verdict::Approve;
+    let unsigned = weigh("prod-export", &[&said[0], &said[1]], approve);
+    assert_eq!(unsigned.tally, ApprovalTally::default());
+    for (_, why) in &unsigned.not_counted {
+        assert_eq!(why.policy_ids, ["high-risk-is-signed-for"]);
+    }
+    let one = weigh("prod-export", &[&own[0], &said[1]], approve);
+    assert_eq!(one.tally, signed(1, 0, 1));
+    let both = weigh("prod-export", &[&own[0], &own[1]], approve);
+    assert_eq!(both.tally, signed(1, 1, 2));
+    assert_eq!(
+        weigh("prod-export", &[&said[0]], Verdict::Deny).denied_by,
+        None
+    );
+    // At lower risk the service's word counts, and is the weakest of what counts.
+    let mixed = weigh("prod-reports", &[&own[1], &said[0]], approve);
+    assert_eq!(mixed.tally, approvals(1, 1, 2));
+}
+
+#[test]
+fn the_activate_gate_can_ask_for_evidence_and_the_what_if_finds_it() {
+    let bundle = with_policies(
+        "@id(\"signed\") permit (principal, action == Hallpass::Action::\"activate\", resource)\n\
+         when { context.approvals.owner >= 1 && context.evidence == \"identity_provider\" };",
+    );
+    let asked = asked(&bundle, "alice", "prod-reports", 15);
+    let opens = |tally| bundle.activate(&asked.facts(), tally, now()).allows();
+    assert!(!opens(approvals(1, 0, 1)) && opens(signed(1, 0, 1)));
+    let required = bundle.approvals_required(&asked.facts(), now());
+    assert_eq!(required, Some(signed(1, 0, 1)));
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use hallpass_policy::{Bundle, BundleError, Problem, RequestFacts};
 use hallpass_types::{
-    AccessRequestId, AuthFacts, Entitlement, EntitlementId, GrantDuration, Principal, PrincipalId,
-    PrincipalKind, RequestId,
+    AccessRequestId, AuthFacts, Entitlement, EntitlementId, EvidenceLevel, GrantDuration,
+    Principal, PrincipalId, PrincipalKind, RequestId,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -79,7 +79,8 @@ pub(crate) fn ago(minutes: i64) -> Timestamp {
     now() - SignedDuration::from_mins(minutes)
 }
 
-/// One of the sample's people, signed in five minutes ago.
+/// One of the sample's people, signed in five minutes ago; what they decide, their identity provider
+/// signed.
 pub(crate) fn person(name: &str) -> Principal {
     let text = String::from_utf8(pack_file("people.toml")).unwrap();
     let people: People = toml::from_str(&text).unwrap();
@@ -95,6 +96,7 @@ pub(crate) fn person(name: &str) -> Principal {
             mfa: found.mfa,
             authenticated_at: ago(5),
             client: None,
+            evidence: EvidenceLevel::IdentityProvider,
         },
     }
 }

@@ -8,6 +8,7 @@
 
 mod changed;
 mod edits;
+mod logged;
 mod mutation;
 mod stored;
 mod strict;

@@ -46,6 +46,8 @@ fn verifier(keys: Option<Keyring>) -> Verifier {
             deployment: Some("test".to_owned()),
         },
         policies: policies(),
+        issuer_keys: None,
+        log: Default::default(),
     }
 }
 

@@ -8,10 +8,12 @@ use hallpass_proto::convert;
 use hallpass_proto::v1::approval_service_server::ApprovalService;
 use hallpass_proto::v1::{
     AccessRequest, DecideAccessRequestRequest, ListPendingApprovalsRequest,
-    ListPendingApprovalsResponse, ReviewAccessRequestRequest, RevokeAccessRequestRequest,
-    Verdict as WireVerdict,
+    ListPendingApprovalsResponse, PrepareDecisionRequest, PrepareDecisionResponse,
+    ReviewAccessRequestRequest, RevokeAccessRequestRequest, Verdict as WireVerdict,
 };
-use hallpass_types::{GrantDuration, Phase, Reason, RequestSnapshot, Verdict};
+use hallpass_types::{
+    DecisionToken, EvidenceLevel, GrantDuration, Phase, Principal, Reason, RequestSnapshot, Verdict,
+};
 use tonic::{Request, Response, Status};
 
 use super::Api;
@@ -48,10 +50,11 @@ impl ApprovalService for Approval {
         let (all, next_page_token) = snapshots(&self.0, &filter, page).await?;
         let mine = all.iter().filter(|snapshot| {
             let waits = snapshot.state.phase() == Phase::AwaitingApproval;
+            let signing = caller.evidenced(EvidenceLevel::IdentityProvider);
             let may = self
                 .0
                 .on_request(snapshot, |bundle, facts, now| match waits {
-                    true => !bundle.capacities(facts, &caller, now).is_empty(),
+                    true => !bundle.capacities(facts, &signing, now).is_empty(),
                     false => bundle.review(&caller, facts, now).allows(),
                 });
             may.unwrap_or(false) && (waits || must_be_in_review(snapshot, "").is_ok())
@@ -69,56 +72,67 @@ impl ApprovalService for Approval {
         let caller = caller(&request)?.principal;
         let request = request.into_inner();
         let mut bad = BadFields::default();
-        let address = Address::read(&mut bad, &request.name, &request.request_id);
-        let verdict = WireVerdict::try_from(request.verdict)
-            .ok()
-            .and_then(convert::from_verdict);
-        let reason = optional_reason(&mut bad, &request.reason);
-        let at_most = bound(&mut bad, request.at_most.as_ref(), verdict);
-        match verdict {
-            None => bad.add("verdict", "must be VERDICT_APPROVE or VERDICT_DENY"),
-            Some(Verdict::Deny) if request.reason.trim().is_empty() => {
-                bad.add("reason", "must not be empty: a denial says why");
-            }
-            Some(_) => {}
-        }
-        let (Some(address), Some(verdict)) = (address, verdict) else {
-            return Err(bad.into_status());
+        let token = match request.decision_token.as_str() {
+            "" => None,
+            text => bad.take("decision_token", DecisionToken::parse(text)),
         };
-        bad.finish()?;
-        let name = address.id.name();
+        let wire = (&*request.name, &*request.request_id, &*request.reason);
+        let said = Said::read(bad, wire, request.verdict, request.at_most.as_ref())?;
+        let name = said.address.id.name();
+        let level = match token {
+            Some(_) => EvidenceLevel::IdentityProvider,
+            None => EvidenceLevel::Service,
+        };
+        let at_most = said.at_most;
         let gate = |snapshot: &RequestSnapshot| {
-            let asked = snapshot.spec.duration;
-            if at_most.is_some_and(|bound| bound > asked) {
-                let why = format!("must be at most {asked}, which was asked for");
-                return Err(errors::bad_field("at_most", &why));
+            self.may_decide(&caller, snapshot, at_most)?;
+            if level < self.evidence_needed(&caller, snapshot, at_most) {
+                let why = "your identity provider has to sign this decision: sign in for it";
+                return Err(errors::precondition("EVIDENCE", &name, why));
             }
-            let answer = self.0.on_request(snapshot, |bundle, facts, now| {
-                let facts = RequestFacts {
-                    duration: at_most.unwrap_or(asked),
-                    ..*facts
-                };
-                let none = bundle.capacities(&facts, &caller, now).is_empty();
-                none.then(|| bundle.why_not_approve(&facts, &caller, now))
-            });
-            match answer.flatten() {
-                Some(no) => Err(errors::denied_by_policy(&no)),
-                None if is_undecided(snapshot) => Ok(()),
-                None => {
-                    let why = format!("the request is {}, not waiting", snapshot.state.phase());
-                    Err(errors::precondition("STATE", &name, &why))
-                }
-            }
+            Ok(())
         };
         let order = Order::Decide {
-            verdict,
-            reason,
+            verdict: said.verdict,
+            reason: said.reason,
             at_most,
+            token,
         };
         self.0
-            .order(&caller, address, order, gate, |look| !look.busy)
+            .order(&caller, said.address, order, gate, |look| !look.busy)
             .await
             .map(Response::new)
+    }
+
+    async fn prepare_decision(
+        &self,
+        request: Request<PrepareDecisionRequest>,
+    ) -> Result<Response<PrepareDecisionResponse>, Status> {
+        let caller = caller(&request)?.principal;
+        let request = request.into_inner();
+        let (bad, bound) = (BadFields::default(), request.at_most.as_ref());
+        let wire = (&*request.name, &*request.request_id, &*request.reason);
+        let said = Said::read(bad, wire, request.verdict, bound)?;
+        let id = &said.address.id;
+        let look = self.0.requests.look(id, None);
+        let (look, snapshot) = self.0.visible(&caller, id, look).await?;
+        self.may_decide(&caller, &snapshot, said.at_most)?;
+        let client = self.0.verifier.decision_client(caller.id.issuer());
+        let client = client.ok_or_else(|| {
+            let why = "your issuer is not configured to sign decisions; tell hallpass's operator";
+            errors::precondition("EVIDENCE", &id.name(), why)
+        })?;
+        let needed = self.evidence_needed(&caller, &snapshot, said.at_most);
+        Ok(Response::new(PrepareDecisionResponse {
+            deployment: self.0.deployment.clone(),
+            run: look.run,
+            request_digest: snapshot.spec.body_digest().to_string(),
+            approver: caller.id.to_string(),
+            required: needed > EvidenceLevel::Service,
+            issuer: caller.id.issuer().to_owned(),
+            client_id: client.client_id.clone(),
+            scopes: client.scopes.clone(),
+        }))
     }
 
     async fn revoke_access_request(
@@ -207,4 +221,100 @@ fn must_be_in_review(snapshot: &RequestSnapshot, name: &str) -> Result<(), Statu
         _ => "no review is open".to_owned(),
     };
     Err(errors::precondition("STATE", name, &why))
+}
+
+/// A decision as it was sent.
+struct Said {
+    address: Address,
+    verdict: Verdict,
+    reason: Option<Reason>,
+    at_most: Option<GrantDuration>,
+}
+
+impl Said {
+    fn read(
+        mut bad: BadFields,
+        (name, request_id, reason): (&str, &str, &str),
+        verdict: i32,
+        at_most: Option<&prost_types::Duration>,
+    ) -> Result<Self, Status> {
+        let address = Address::read(&mut bad, name, request_id);
+        let verdict = WireVerdict::try_from(verdict)
+            .ok()
+            .and_then(convert::from_verdict);
+        let words = optional_reason(&mut bad, reason);
+        let at_most = bound(&mut bad, at_most, verdict);
+        match verdict {
+            None => bad.add("verdict", "must be VERDICT_APPROVE or VERDICT_DENY"),
+            Some(Verdict::Deny) if reason.trim().is_empty() => {
+                bad.add("reason", "must not be empty: a denial says why");
+            }
+            Some(_) => {}
+        }
+        let (Some(address), Some(verdict)) = (address, verdict) else {
+            return Err(bad.into_status());
+        };
+        bad.finish()?;
+        Ok(Self {
+            address,
+            verdict,
+            reason: words,
+            at_most,
+        })
+    }
+}
+
+impl Approval {
+    /// Whether a decision of the caller would count, if it were signed as well as can be.
+    fn may_decide(
+        &self,
+        caller: &Principal,
+        snapshot: &RequestSnapshot,
+        at_most: Option<GrantDuration>,
+    ) -> Result<(), Status> {
+        let asked = snapshot.spec.duration;
+        if at_most.is_some_and(|bound| bound > asked) {
+            let why = format!("must be at most {asked}, which was asked for");
+            return Err(errors::bad_field("at_most", &why));
+        }
+        let signing = caller.evidenced(EvidenceLevel::IdentityProvider);
+        let answer = self.0.on_request(snapshot, |bundle, facts, now| {
+            let facts = RequestFacts {
+                duration: at_most.unwrap_or(asked),
+                ..*facts
+            };
+            let none = bundle.capacities(&facts, &signing, now).is_empty();
+            none.then(|| bundle.why_not_approve(&facts, &signing, now))
+        });
+        match answer.flatten() {
+            Some(no) => Err(errors::denied_by_policy(&no)),
+            None if !is_undecided(snapshot) => {
+                let why = format!("the request is {}, not waiting", snapshot.state.phase());
+                let name = snapshot.spec.id.name();
+                Err(errors::precondition("STATE", &name, &why))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The weakest evidence with which the caller's decision counts, and opens what it can open.
+    fn evidence_needed(
+        &self,
+        caller: &Principal,
+        snapshot: &RequestSnapshot,
+        at_most: Option<GrantDuration>,
+    ) -> EvidenceLevel {
+        let counts = self.0.on_request(snapshot, |bundle, facts, now| {
+            let facts = RequestFacts {
+                duration: at_most.unwrap_or(facts.duration),
+                ..*facts
+            };
+            let plain = caller.evidenced(EvidenceLevel::Service);
+            !bundle.capacities(&facts, &plain, now).is_empty()
+        });
+        match counts {
+            Some(false) => EvidenceLevel::IdentityProvider,
+            _ => snapshot.approvals.required.evidence,
+        }
+    }
 }

@@ -21,12 +21,12 @@ use crate::figures;
 
 /// What callers must pass.
 pub(crate) struct Door {
-    verifier: Verifier,
+    verifier: Arc<Verifier>,
     limiter: DefaultKeyedRateLimiter<PrincipalId>,
 }
 
 impl Door {
-    pub(crate) fn new(verifier: Verifier, limits: Limits) -> Self {
+    pub(crate) fn new(verifier: Arc<Verifier>, limits: Limits) -> Self {
         let at_least_one =
             |n: u32| std::num::NonZeroU32::new(n).unwrap_or(std::num::NonZeroU32::MIN);
         let quota = Quota::per_minute(at_least_one(limits.calls_per_minute))

@@ -151,6 +151,15 @@ pub(crate) fn from_requests(error: RequestsError, name: &str) -> Status {
     }
 }
 
+/// What the archive could not do.
+pub(crate) fn from_archive(error: &hallpass_archive::ArchiveError) -> Status {
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "the archive did not answer"
+    );
+    unavailable(&error.to_string(), Duration::from_secs(5))
+}
+
 /// What the workflow refused.
 pub(crate) fn from_refusal(refusal: &Refusal, name: &str) -> Status {
     match refusal.code.as_str() {

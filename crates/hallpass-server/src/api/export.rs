@@ -7,9 +7,11 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::Stream;
+use hallpass_archive::{ArchiveError, SignedCheckpoint};
 use hallpass_audit::{answers, csv, is_closed, ocsf, timeline};
 use hallpass_bundle::{
-    ExportFilter, FileEntry, HISTORIES, KEYS, PAGES, POLICIES, Page, RequestEntry, compress,
+    CHECKPOINT, CONSISTENCY, ExportFilter, FileEntry, HISTORIES, INCLUSION, KEYS, PAGES, POLICIES,
+    PROOFS, Page, RequestEntry, compress,
 };
 use hallpass_identity::VerifiedToken;
 use hallpass_proto::convert;
@@ -40,6 +42,9 @@ struct Place {
     previous: Option<Sha256Digest>,
     /// Of the list, as Temporal gave it.
     position: Vec<u8>,
+    /// The log's tree head that all pages are made under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    head: Option<String>,
 }
 
 impl Place {
@@ -66,6 +71,8 @@ pub(super) struct Export {
     filter: ExportFilter,
     format: ExportFormat,
     page_size: i32,
+    /// Size of the log that the caller has a checkpoint of.
+    former: Option<u64>,
     place: Option<Place>,
     made: VecDeque<ExportAuditRecordsResponse>,
 }
@@ -91,10 +98,8 @@ impl Export {
             let read = convert::from_timestamp(&t?).ok_or("is out of range");
             bad.take(field, read)
         };
-        let (since, until) = (
-            instant("since", request.since),
-            instant("until", request.until),
-        );
+        let since = instant("since", request.since);
+        let until = instant("until", request.until);
         if since.zip(until).is_some_and(|(s, u)| s >= u) {
             bad.add("until", "must be later than since");
         }
@@ -104,6 +109,11 @@ impl Export {
         let format = ExportFormat::try_from(request.format).map_err(|_| "is none that there is");
         let format = bad.take("format", format).unwrap_or_default();
         let place = bad.take("page_token", Place::read(&request.page_token));
+        let former = given(&request.former_checkpoint).and_then(|note| {
+            let opened = api.archiver.as_ref().and_then(|a| a.reopen(&note));
+            let opened = opened.ok_or("is no checkpoint of this service's log");
+            bad.take("former_checkpoint", opened)
+        });
         bad.finish()?;
         let text = |t: Option<&dyn std::fmt::Display>| t.map(ToString::to_string);
         let filter = ExportFilter {
@@ -133,6 +143,7 @@ impl Export {
             } else {
                 request.page_size
             },
+            former: former.map(|head| head.checkpoint().size),
             place,
             made: VecDeque::new(),
         })
@@ -179,11 +190,11 @@ impl Export {
         let mut histories = Vec::new();
         for id in ids {
             match self.api.requests.history(&id).await {
-                Ok((history, _)) => {
+                Ok((history, run)) => {
                     let account = hallpass_audit::account(&history);
                     let wanted = self.filter.account.is_none() || self.filter.account == account;
                     if wanted {
-                        histories.push((id, history));
+                        histories.push((id, run, history));
                     }
                 }
                 // Deleted by retention between the list and the look.
@@ -191,17 +202,22 @@ impl Export {
                 Err(error) => return Err(errors::from_requests(error, &id.name())),
             }
         }
+        let head = self.head(&place).await?;
         let next = Place {
             page: place.page.saturating_add(1),
             previous: None,
             position,
+            head: head.as_ref().map(|head| head.as_str().to_owned()),
         };
         let manifest = match self.format {
             ExportFormat::Unspecified | ExportFormat::Bundle => {
-                self.bundle_page(&place, &next, &histories)?
+                let proofs = self
+                    .proofs(head, next.position.is_empty(), &histories)
+                    .await?;
+                self.bundle_page(&place, &next, &histories, proofs)?
             }
             _ => {
-                for (id, history) in &histories {
+                for (id, _, history) in &histories {
                     let content = rendered(self.format, id, history);
                     self.file(format!("{id}"), content);
                 }
@@ -233,12 +249,12 @@ impl Export {
         &mut self,
         place: &Place,
         next: &Place,
-        histories: &[(AccessRequestId, History)],
+        histories: &[(AccessRequestId, String, History)],
+        mut files: BTreeMap<String, Vec<u8>>,
     ) -> Result<Vec<u8>, Status> {
-        let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         let mut requests = Vec::new();
         let mut policies = BTreeSet::new();
-        for (id, history) in histories {
+        for (id, _, history) in histories {
             let packed = compress(&history.encode_to_vec()).map_err(|e| errors::internal(&e))?;
             files.insert(format!("{HISTORIES}{id}.binpb.gz"), packed);
             policies.extend(answers(history).into_iter().map(|a| a.answer.policy_digest));
@@ -286,11 +302,63 @@ impl Export {
         Ok(signed)
     }
 
+    /// The tree head that the first page was made under, or else the one of now.
+    async fn head(&self, place: &Place) -> Result<Option<SignedCheckpoint>, Status> {
+        let Some(archiver) = &self.api.archiver else {
+            return Ok(None);
+        };
+        if let Some(note) = &place.head {
+            let head = archiver.reopen(note);
+            let why = "is not one of an export";
+            return head
+                .map(Some)
+                .ok_or_else(|| errors::bad_field("page_token", why));
+        }
+        match place.page {
+            0 => archiver.head().await.map_err(no_archive),
+            _ => Ok(None),
+        }
+    }
+
+    /// What the log proves about the requests of a page.
+    async fn proofs(
+        &self,
+        head: Option<SignedCheckpoint>,
+        is_last: bool,
+        histories: &[(AccessRequestId, String, History)],
+    ) -> Result<BTreeMap<String, Vec<u8>>, Status> {
+        let mut files = BTreeMap::new();
+        let (Some(archiver), Some(head)) = (&self.api.archiver, head) else {
+            return Ok(files);
+        };
+        for (id, run, history) in histories {
+            if !is_closed(history) {
+                continue;
+            }
+            let proof = archiver.inclusion(&head, id, run).await;
+            if let Some(proof) = proof.map_err(no_archive)? {
+                files.insert(format!("{PROOFS}{id}{INCLUSION}"), proof.into_bytes());
+            }
+        }
+        if let Some(old_size) = self.former.filter(|_| is_last) {
+            let proof = archiver.consistency(&head, old_size).await;
+            let proof = proof.map_err(no_archive)?.into_bytes();
+            files.insert(format!("{PROOFS}{CONSISTENCY}"), proof);
+        }
+        let note = head.as_str().as_bytes().to_vec();
+        files.insert(format!("{PROOFS}{CHECKPOINT}"), note);
+        Ok(files)
+    }
+
     fn file(&mut self, name: String, content: Vec<u8>) {
         self.made.push_back(ExportAuditRecordsResponse {
             part: Some(Part::File(ExportedFile { name, content })),
         });
     }
+}
+
+fn no_archive(error: ArchiveError) -> Status {
+    errors::from_archive(&error)
 }
 
 fn entry(name: &str, bytes: &[u8]) -> FileEntry {

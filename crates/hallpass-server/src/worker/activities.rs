@@ -17,13 +17,14 @@ use hallpass_types::{
 };
 use hallpass_workflows::activities as ports;
 use hallpass_workflows::wire::{
-    Admission, AdmitInput, Admitted, Evidence, IssueInput, MoveFenceInput, NotifyInput,
-    ProvisionInput, WeighInput, Weighing,
+    Admission, AdmitInput, Admitted, Disproved, Evidence, IdentityProof, IssueInput,
+    MoveFenceInput, NotifyInput, ProvisionInput, WeighInput, Weighing,
 };
 use jiff::Timestamp;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
+use super::decisions::Proofs;
 use super::evidence::{SignedDecision, Trust, Unproven, Verified};
 use super::failure::{aws_error, fatal, retry, words};
 use super::notify::Notifier;
@@ -40,6 +41,7 @@ pub(crate) struct Bodies {
     pub(crate) trust: Trust,
     pub(crate) bundles: Arc<Bundles>,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) proofs: Proofs,
     pub(crate) aws: Aws,
     pub(crate) notifier: Option<Notifier>,
 }
@@ -52,6 +54,8 @@ struct Counted {
     granted: GrantDuration,
     /// For how long in all.
     duration: GrantDuration,
+    proofs: Vec<IdentityProof>,
+    disproved: Vec<Disproved>,
 }
 
 #[activities]
@@ -104,6 +108,8 @@ impl Bodies {
             verified,
             weighed,
             granted,
+            proofs,
+            disproved,
             duration,
         } = self.count(&bundle, verified, asked).await?;
         let (spec, entitlement) = (&verified.spec, &verified.entitlement);
@@ -122,6 +128,8 @@ impl Bodies {
             denied_by: weighed.denied_by,
             shortened: (asked.is_none() && granted < spec.duration).then_some(granted),
             exception,
+            proven: proofs,
+            disproved,
         })
     }
 
@@ -286,7 +294,9 @@ impl Bodies {
     ) -> Result<Counted, ActivityError> {
         let requester = &verified.spec.requester;
         verified.spec.requester = standing::needed_requester(&self.directory, requester).await?;
-        let decisions = standing::decisions(&self.directory, bundle, &verified.decisions).await?;
+        let signed = std::mem::take(&mut verified.decisions);
+        let proven = self.proofs.prove(signed).await?;
+        let decisions = standing::decisions(&self.directory, bundle, proven.decisions).await?;
         let said = || decisions.standing.iter().map(SignedDecision::said);
         let mut weighed = bundle.tally(&verified.facts(verified.spec.duration), said());
         let granted = weighed.at_most.unwrap_or(verified.spec.duration);
@@ -301,6 +311,8 @@ impl Bodies {
             weighed,
             granted,
             duration,
+            proofs: proven.proofs,
+            disproved: proven.disproved,
         })
     }
 
@@ -321,13 +333,17 @@ impl Bodies {
             weighed,
             granted,
             duration,
+            proofs: _,
+            disproved,
         } = self.count(&bundle, verified, None).await?;
         let facts = verified.facts(duration);
         let now = Timestamp::now();
         let answer = bundle.activate(&facts, weighed.tally, now);
         figures::gate("activate", answer.allows());
         if weighed.denied_by.is_some() || !answer.allows() {
-            return Err(fatal(words(&answer.explain())));
+            let mut why = vec![answer.explain()];
+            why.extend(disproved.into_iter().map(|d| d.why));
+            return Err(fatal(words(&why.join(" "))));
         }
         if let Err(why) = verified.may_end(granted, end, now) {
             return Err(fatal(words(why)));

@@ -6,8 +6,8 @@
 use hallpass_evidence::{Envelope, Keyring, Order, Statement};
 use hallpass_policy::{Bundle, FillError, RequestFacts, Said};
 use hallpass_types::{
-    AccessRequestId, AccessRequestSpec, EndInstant, Entitlement, GrantDuration, LONGEST_LEAD,
-    Principal, Sha256Digest, Verdict,
+    AccessRequestId, AccessRequestSpec, DecisionToken, EndInstant, Entitlement, EvidenceLevel,
+    GrantDuration, LONGEST_LEAD, Principal, RequestId, Sha256Digest, Verdict,
 };
 use hallpass_workflows::names::workflow_id;
 use hallpass_workflows::wire::Evidence;
@@ -43,11 +43,20 @@ pub(crate) struct Trust {
 
 /// A decision that somebody really made about this request.
 pub(crate) struct SignedDecision {
+    pub(crate) id: RequestId,
     pub(crate) approver: Principal,
     pub(crate) verdict: Verdict,
     pub(crate) signed_at: Timestamp,
     /// For how long at most, where that is less than was asked.
     pub(crate) at_most: Option<GrantDuration>,
+    /// The approver's own sign-in for it, not verified here.
+    pub(crate) proof: Option<DecisionProof>,
+}
+
+/// A token that should sign a decision, and what it must sign.
+pub(crate) struct DecisionProof {
+    pub(crate) token: DecisionToken,
+    pub(crate) nonce: String,
 }
 
 impl SignedDecision {
@@ -181,16 +190,25 @@ impl Trust {
         let mut decisions = Vec::new();
         for envelope in &evidence.decisions {
             let statement = self.order(envelope, &spec, &evidence.run)?;
+            let nonce = statement.decision().map(|decision| decision.nonce());
             let Order::Decide {
-                verdict, at_most, ..
+                verdict,
+                at_most,
+                token,
+                ..
             } = statement.order
             else {
                 return Err(unproven("other_door", "a decision that is none"));
             };
             decisions.push(SignedDecision {
-                approver: statement.actor,
+                id: statement.request_id,
+                // What the service says of its own evidence is worth its signature and no more.
+                approver: statement.actor.evidenced(EvidenceLevel::Service),
                 verdict,
                 signed_at: statement.signed_at,
+                proof: token
+                    .zip(nonce)
+                    .map(|(token, nonce)| DecisionProof { token, nonce }),
                 at_most,
             });
         }

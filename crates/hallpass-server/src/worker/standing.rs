@@ -40,7 +40,7 @@ pub(super) async fn needed_requester(
 pub(super) async fn decisions(
     directory: &Directory,
     bundle: &Bundle,
-    signed: &[SignedDecision],
+    signed: Vec<SignedDecision>,
 ) -> Result<Decisions, ActivityError> {
     let mut decisions = Decisions::default();
     for decision in signed {
@@ -49,9 +49,7 @@ pub(super) async fn decisions(
             Standing::Stands(person) => {
                 decisions.standing.push(SignedDecision {
                     approver: *person,
-                    verdict: decision.verdict,
-                    signed_at: decision.signed_at,
-                    at_most: decision.at_most,
+                    ..decision
                 });
             }
             Standing::Gone(why) => {

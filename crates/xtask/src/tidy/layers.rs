@@ -50,6 +50,8 @@ const LAYERS: &[(&str, Ours)] = &[
             "hallpass-evidence",
             "hallpass-workflows",
             "hallpass-policy",
+            "hallpass-identity",
+            "hallpass-archive",
             "hallpass-audit",
             "hallpass-bundle",
         ]),

@@ -1,0 +1,51 @@
+//! What the log proves to outsiders, for exports.
+
+use hallpass_archive::{ArchiveError, RunId};
+use hallpass_archive::{SignedCheckpoint, checkpoint, find, prove_consistency, prove_inclusion};
+use hallpass_types::AccessRequestId;
+
+use super::Archiver;
+
+impl Archiver {
+    /// The signed tree head now; `None` of an empty log.
+    pub(crate) async fn head(&self) -> Result<Option<SignedCheckpoint>, ArchiveError> {
+        checkpoint(self.store.as_ref(), &self.trusted()).await
+    }
+
+    /// A tree head that an earlier page of an export was made under.
+    pub(crate) fn reopen(&self, note: &str) -> Option<SignedCheckpoint> {
+        SignedCheckpoint::open(note, &self.trusted()).ok()
+    }
+
+    /// The proof that a closed run is in the log that `head` signs; `None` where it is not yet.
+    pub(crate) async fn inclusion(
+        &self,
+        head: &SignedCheckpoint,
+        request: &AccessRequestId,
+        run: &str,
+    ) -> Result<Option<String>, ArchiveError> {
+        let store = self.store.as_ref();
+        let Ok(run) = RunId::parse(run) else {
+            return Ok(None);
+        };
+        let found = find(store, request, &run).await?;
+        let index = found.map(|(index, _)| index);
+        match index.filter(|index| *index < head.checkpoint().size) {
+            None => Ok(None),
+            Some(index) => {
+                let proof = prove_inclusion(store, head, index).await?;
+                Ok(Some(proof.to_string()))
+            }
+        }
+    }
+
+    /// The proof that the log that `head` signs begins with its first `old_size` records.
+    pub(crate) async fn consistency(
+        &self,
+        head: &SignedCheckpoint,
+        old_size: u64,
+    ) -> Result<String, ArchiveError> {
+        let proof = prove_consistency(self.store.as_ref(), head, old_size).await?;
+        Ok(proof.to_string())
+    }
+}
