@@ -235,19 +235,26 @@ impl Facts {
     /// The event with which every gate stood open for the first time, and the end fixed with it.
     pub(crate) fn opening(&self) -> Option<(i64, EndInstant)> {
         let (event_id, admitted) = self.admitted()?;
-        let at_once =
-            admitted.request.allows() && admitted.activate.allows() && admitted.required.is_some();
+        let start = admitted.spec.start;
+        let has_started = |event: i64| {
+            let seen = self.seen_at.get(&event);
+            start.is_none_or(|start| seen.is_some_and(|at| *at >= start))
+        };
+        let allowed = admitted.request.allows() && admitted.activate.allows();
+        let at_once = allowed && admitted.required.is_some() && has_started(event_id);
         let (opened, shortened) = match at_once {
             true => Some((event_id, None)),
             false => self
                 .weighings()
-                .find(|(_, input, w)| input.extended_duration.is_none() && w.allows())
+                .find(|(event, input, w)| {
+                    input.extended_duration.is_none() && w.allows() && has_started(*event)
+                })
                 .map(|(event_id, _, w)| (event_id, w.shortened)),
         }?;
         let at = self.seen_at.get(&opened)?;
         let asked = admitted.spec.duration;
         let granted = shortened.map_or(asked, |shorter| asked.min(shorter));
-        Some((opened, EndInstant::after(*at, granted)))
+        Some((opened, admitted.spec.end_if_opened(*at, granted)))
     }
 
     /// Extensions that were granted: the event of the answer and the new end.

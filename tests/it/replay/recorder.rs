@@ -177,6 +177,7 @@ async fn histories_are_recorded_when_asked_for() {
     let history = world.engine().history(ROLE_CUTS).await;
     let file = folder.join("role-cuts.binpb");
     std::fs::write(file, history.encode_to_vec()).unwrap();
+    super::keep_policies(&world.policy_archive());
 }
 
 /// One request of each kind that needs rules of its own: stages, a webhook, an exception.

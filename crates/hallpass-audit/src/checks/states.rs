@@ -85,6 +85,7 @@ fn events() -> Vec<Event> {
     let mut events = vec![
         Event::PolicyAllowed { lapses_at: at },
         Event::PolicyDenied,
+        Event::Scheduled { start: at },
         Event::ApprovalsComplete { end },
         Event::DeniedByPerson,
         Event::WindowElapsed,

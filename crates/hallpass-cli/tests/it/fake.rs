@@ -254,7 +254,7 @@ impl AccessService for Fake {
     ) -> Answer<v1::ListAccessRequestsResponse> {
         self.enter("List", &r, "")?;
         let wanted = &r.get_ref().states;
-        if wanted.len() == 4 {
+        if wanted.len() == 5 {
             let open = self.0.open.lock().unwrap().clone();
             return Ok(Response::new(v1::ListAccessRequestsResponse {
                 access_requests: open,

@@ -69,10 +69,6 @@ fn policies_are_refused_with_file_line_and_reason() {
             "policies/all.cedar:5: unexpected token",
         ),
         (
-            "@id(\"t\")\npermit (principal == ?principal, action, resource);".to_owned(),
-            "policies/all.cedar: ",
-        ),
-        (
             "@id(\"a\") @deyn(\"No.\")\nforbid (principal, action, resource);".to_owned(),
             "policies/all.cedar:1: unknown annotation @deyn",
         ),
