@@ -1,9 +1,5 @@
 //! What a request chooses: values that narrow the access, a start, an end that is asked about first.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "helpers of tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod parameters;
 mod scheduled;

@@ -1,9 +1,5 @@
 //! Approval rules end to end: approvals for less, stages, notices, break-glass and its review.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "helpers of tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::path::Path;
 

@@ -91,6 +91,7 @@ fn add_templates<'f>(
                 let written = Written { file, text, place };
                 let add = |set: &mut PolicySet, id: PolicyId| {
                     set.add_template(Template::new_id(template, id))
+                        .map_err(Box::new)
                 };
                 add_named(set, places, id, written, add, problems);
             }
@@ -160,7 +161,7 @@ fn add<'f>(
     written: Written<'f>,
     problems: &mut Vec<Problem>,
 ) {
-    let add = |set: &mut PolicySet, id| set.add(policy.new_id(id));
+    let add = |set: &mut PolicySet, id| set.add(policy.new_id(id)).map_err(Box::new);
     add_named(set, places, id, written, add, problems);
 }
 
@@ -169,7 +170,7 @@ fn add_named<'f>(
     places: &mut BTreeMap<String, Written<'f>>,
     id: String,
     written: Written<'f>,
-    add: impl FnOnce(&mut PolicySet, PolicyId) -> Result<(), PolicySetError>,
+    add: impl FnOnce(&mut PolicySet, PolicyId) -> Result<(), Box<PolicySetError>>,
     problems: &mut Vec<Problem>,
 ) {
     if let Some(first) = places.get(&id) {
@@ -186,7 +187,7 @@ fn add_named<'f>(
         Ok(()) => {
             places.insert(id, written);
         }
-        Err(e) => problems.push(problem(written.file, written.place, chain(&e))),
+        Err(e) => problems.push(problem(written.file, written.place, chain(&*e))),
     }
 }
 

@@ -78,16 +78,17 @@ impl Slices {
         set
     }
 
-    fn put(&self, set: &mut PolicySet, policy: &Policy) -> Result<(), PolicySetError> {
+    fn put(&self, set: &mut PolicySet, policy: &Policy) -> Result<(), Box<PolicySetError>> {
         let (Some(id), Some(values)) = (policy.template_id(), policy.template_links()) else {
-            return set.add(policy.clone());
+            return set.add(policy.clone()).map_err(Box::new);
         };
         if set.template(id).is_none()
             && let Some(template) = self.templates.get(id)
         {
-            set.add_template(template.clone())?;
+            set.add_template(template.clone()).map_err(Box::new)?;
         }
         set.link(id.clone(), policy.id().clone(), values)
+            .map_err(Box::new)
     }
 }
 

@@ -308,6 +308,31 @@ pub(super) mod tests {
         waiting_for(person("alice", None))
     }
 
+    fn entitlement(spec: &AccessRequestSpec, role_arn: RoleArn) -> Entitlement {
+        Entitlement {
+            id: spec.entitlement.clone(),
+            title: String::new(),
+            account: AwsAccountId::parse("111122223333").unwrap(),
+            account_name: String::new(),
+            environment: String::new(),
+            region: "us-east-1".to_owned(),
+            access: AccessMode::Assume {
+                role_arn,
+                session_policy: None,
+            },
+            risk: Risk::new(1).unwrap(),
+            owners: Vec::new(),
+            max_duration: spec.duration,
+            external_id: None,
+            probe: Probe {
+                service: "s3".to_owned(),
+                path: "/".to_owned(),
+            },
+            tags: Default::default(),
+            parameters: Default::default(),
+        }
+    }
+
     fn waiting_for(requester: Principal) -> (RequestCore, AccessRequestSpec) {
         let spec = spec(requester);
         let role_arn = RoleArn::parse("arn:aws:iam::111122223333:role/Reader").unwrap();
@@ -330,28 +355,7 @@ pub(super) mod tests {
             spec: spec.clone(),
             keyring: Keyring::new([service().public_key()]),
             deployment: "test".to_owned(),
-            entitlement: Entitlement {
-                id: spec.entitlement.clone(),
-                title: String::new(),
-                account: AwsAccountId::parse("111122223333").unwrap(),
-                account_name: String::new(),
-                environment: String::new(),
-                region: "us-east-1".to_owned(),
-                access: AccessMode::Assume {
-                    role_arn: role_arn.clone(),
-                    session_policy: None,
-                },
-                risk: Risk::new(1).unwrap(),
-                owners: Vec::new(),
-                max_duration: spec.duration,
-                external_id: None,
-                probe: Probe {
-                    service: "s3".to_owned(),
-                    path: "/".to_owned(),
-                },
-                tags: Default::default(),
-                parameters: Default::default(),
-            },
+            entitlement: entitlement(&spec, role_arn.clone()),
             request: answer.clone(),
             activate: answer,
             required: Some(ApprovalTally {

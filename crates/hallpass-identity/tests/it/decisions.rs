@@ -32,6 +32,9 @@ async fn verify(
     answer.await.map(|proven| proven.signed_by)
 }
 
+/// What somebody does to a token's claims.
+type Change = fn(&mut Value);
+
 #[tokio::test]
 async fn only_a_fresh_sign_in_of_the_approver_for_this_decision_proves_it() {
     let issuer = issuer().await;
@@ -51,7 +54,7 @@ async fn only_a_fresh_sign_in_of_the_approver_for_this_decision_proves_it() {
         EvidenceLevel::IdentityProvider
     );
     assert!(proven.approver.auth.mfa && proven.approver.groups.contains("sre"));
-    let attempts: [(fn(&mut Value), Reject); 12] = [
+    let attempts: [(Change, Reject); 12] = [
         (|c| c["nonce"] = json!("hpd1-x"), Reject::NonceMismatch),
         (|c| c["nonce"] = json!(null), Reject::ClaimInvalid),
         (|c| c["sub"] = json!("u-ci"), Reject::OtherPerson),
