@@ -26,6 +26,9 @@ use crate::wire::{Admitted, Look, LookInput, Outcome};
 /// How many refusals a snapshot shows; all are counted, and all messages are in the history.
 const REFUSALS_SHOWN: usize = 20;
 
+/// Each extension is weighed over all earlier ones, and Temporal ends a history that grows too long.
+const MOST_EXTENSIONS: u32 = 100;
+
 /// An order to end access early, or to take the question back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndOrder {
@@ -61,6 +64,7 @@ pub struct RequestCore {
     activated_at: Option<Timestamp>,
     credentials: Vec<Credential>,
     issues_begun: u32,
+    extensions_begun: u32,
     withdraw_order: Option<EndOrder>,
     end_order: Option<EndOrder>,
     proof: Option<ProofOfEnd>,
@@ -94,6 +98,7 @@ impl RequestCore {
             activated_at: None,
             credentials: Vec::new(),
             issues_begun: 0,
+            extensions_begun: 0,
             withdraw_order: None,
             end_order: None,
             proof: None,
@@ -214,6 +219,19 @@ impl RequestCore {
         }
         self.credentials.push(credential);
         self.touch(now);
+    }
+
+    /// Counts an extension that is asked for.
+    ///
+    /// # Errors
+    /// Code and words, beyond what one history can hold.
+    pub fn begin_extension(&mut self) -> Result<(), (&'static str, String)> {
+        if self.extensions_begun >= MOST_EXTENSIONS {
+            let why = format!("it was asked {MOST_EXTENSIONS} times to last longer; ask anew");
+            return Err(("limit", why));
+        }
+        self.extensions_begun += 1;
+        Ok(())
     }
 
     /// Records an extension that the gates allowed.

@@ -108,15 +108,6 @@ pub(super) const WRONG: &[Row] = &[
         ["`archive.interval_seconds`", "is 0", "above 0"],
     ),
     (
-        "late_after_seconds = 3600",
-        "late_after_seconds = 20",
-        [
-            "`archive.late_after_seconds`",
-            "is 20, less than `archive.interval_seconds` (30)",
-            "make it longer",
-        ],
-    ),
-    (
         "kind = \"directory\"",
         "kind = \"ftp\"",
         ["`archive.store", "\"ftp\"", "directory, s3"],

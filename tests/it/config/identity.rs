@@ -56,7 +56,7 @@ pub(super) const WRONG: &[Row] = &[
         "token_types =",
         "token_type =",
         [
-            "line 7",
+            "hallpassd.toml line ",
             "`issuers[0].token_type`",
             "did you mean `token_types`?",
         ],

@@ -96,14 +96,14 @@ impl AccessRequest {
         let escalation = Self::ask_people(ctx, admitted, asking.clone()).fuse();
         let timer = ctx.timer(detached_timer(window(ctx, admitted), "approval window"));
         futures::pin_mut!(timer, escalation);
+        let heard = |s: &Self| s.core.has_new_decisions() || s.core.is_withdrawn();
         let decided = loop {
             Self::publish(ctx);
-            let heard = |s: &Self| s.core.has_new_decisions() || s.core.is_withdrawn();
-            let heard = ctx.wait_condition_with_options(heard, detached());
+            let word = ctx.wait_condition_with_options(heard, detached());
             let cancelled = ctx.cancelled();
-            futures::pin_mut!(heard, cancelled);
+            futures::pin_mut!(word, cancelled);
             let lapsed = select! {
-                _ = heard => None,
+                _ = word => None,
                 _ = cancelled => Some(Event::WithdrawOrdered),
                 _ = timer => Some(Event::WindowElapsed),
                 never = escalation => match never {},
@@ -115,6 +115,8 @@ impl AccessRequest {
                 break Err(Event::WithdrawOrdered);
             }
             match Self::weigh_decisions(ctx, admitted.spec.duration).await {
+                // Another word came meanwhile: it may be a no.
+                Weighed::Open(_) if ctx.state(heard) => {}
                 Weighed::Open(opening) => break Ok(opening),
                 Weighed::Denied => break Err(Event::DeniedByPerson),
                 Weighed::NeedsMore => {}
@@ -163,7 +165,7 @@ impl AccessRequest {
             return Self::apply(ctx, Event::WindowElapsed).map(|()| false);
         }
         ctx.state_mut(|s| {
-            s.core.activate(now);
+            s.core.activate(admitted.spec.start.unwrap_or(now));
             if duration < admitted.spec.duration {
                 s.core.shortened(duration);
             }

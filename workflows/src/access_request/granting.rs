@@ -122,6 +122,7 @@ impl AccessRequest {
         let Order::Extend { by_seconds, .. } = statement.order else {
             return Err(("other_door", "it is not an order to extend".to_owned()));
         };
+        ctx.state_mut(|s| s.core.begin_extension())?;
         let gone = || ("state", "access is ending".to_owned());
         let (start, end) = ctx
             .state(|s| s.core.activated_at().zip(s.core.state().end()))

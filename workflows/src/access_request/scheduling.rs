@@ -20,21 +20,24 @@ impl AccessRequest {
         let wait = start.duration_since(time(ctx)).try_into();
         let timer = ctx.timer(detached_timer(wait.unwrap_or_default(), "scheduled start"));
         futures::pin_mut!(timer);
+        let mut come = false;
         let decided = loop {
             Self::publish(ctx);
             let heard = ctx.wait_condition_with_options(Self::has_word, detached());
             let cancelled = ctx.cancelled();
             futures::pin_mut!(heard, cancelled);
-            let come = select! {
-                _ = heard => false,
+            select! {
+                _ = heard => {}
                 _ = cancelled => break Err(Event::WithdrawOrdered),
-                _ = timer => true,
-            };
+                _ = timer => come = true,
+            }
             if let Some(event) = Self::taken_back(ctx) {
                 break Err(event);
             }
             match Self::weigh_decisions(ctx, admitted.spec.duration).await {
                 Weighed::Denied => break Err(Event::DeniedByPerson),
+                // Another word came meanwhile: it may be a no.
+                Weighed::Open(_) if ctx.state(Self::has_word) => {}
                 Weighed::Open(opening) if come => break Ok(opening),
                 Weighed::NeedsMore if come => break Err(Self::shut_at_start(ctx)),
                 // What is missing now may be there at the start.

@@ -6,6 +6,7 @@ use hallpass_proto::v1;
 use hallpass_proto::v1::access_request::State;
 use jiff::Timestamp;
 
+use crate::errors::CliError;
 use crate::output::words;
 
 /// What was chosen on the command line.
@@ -19,11 +20,20 @@ pub(super) struct Choices {
 
 impl Choices {
     /// Values without a start.
-    pub(super) fn of(parameters: &[(String, String)]) -> Self {
-        Self {
-            parameters: parameters.iter().cloned().collect(),
-            start: None,
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] when a name is given twice.
+    pub(super) fn of(given: &[(String, String)]) -> Result<Self, CliError> {
+        let mut parameters = BTreeMap::new();
+        for (name, value) in given {
+            if parameters.insert(name.clone(), value.clone()).is_some() {
+                return Err(CliError::Usage(format!("--param {name} is given twice")));
+            }
         }
+        Ok(Self {
+            parameters,
+            start: None,
+        })
     }
 
     /// Whether `request` is for what is chosen here, so that asking again need not make another.
@@ -63,6 +73,14 @@ impl Choices {
 mod tests {
     use super::*;
     use crate::output::samples;
+
+    #[test]
+    fn a_value_given_twice_is_a_mistake() {
+        let one = |value: &str| ("prefix".to_owned(), value.to_owned());
+        let two = Choices::of(&[one("a"), one("b")]).unwrap_err();
+        assert!(two.to_string().contains("--param prefix is given twice"));
+        assert_eq!(Choices::of(&[one("a")]).unwrap().parameters["prefix"], "a");
+    }
 
     fn list() -> [v1::Entitlement; 1] {
         [samples::entitlement()]

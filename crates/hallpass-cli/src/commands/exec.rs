@@ -46,7 +46,7 @@ const OTHER_CREDENTIALS: [&str; 14] = [
 /// As [`creds::issue`], and [`CliError::Run`].
 pub(super) async fn run(cx: Context, args: ExecArgs) -> Result<Exit, CliError> {
     let session = cx.session().await?;
-    let choices = Choices::of(&args.parameters);
+    let choices = Choices::of(&args.parameters)?;
     let id = match target::active_with(&cx, &session, &args.target, &choices).await {
         Ok(id) => id,
         Err(CliError::NothingActive {
@@ -111,7 +111,7 @@ async fn ask(
     let wanted = request::Wanted {
         entitlement: wanted.clone(),
         duration: args.duration,
-        choices: Choices::of(&args.parameters),
+        choices: Choices::of(&args.parameters)?,
         reason: request::reason(cx, args.reason.as_deref())?,
         yes: args.yes,
         timeout: args.timeout,

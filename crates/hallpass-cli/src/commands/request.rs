@@ -67,8 +67,9 @@ pub(super) async fn run(cx: &Context, args: RequestArgs) -> Result<Exit, CliErro
     let ticket = ticket(args.ticket.as_deref())?;
     let choices = Choices {
         start: start(cx, args.start.as_deref())?,
-        ..Choices::of(&args.parameters)
+        ..Choices::of(&args.parameters)?
     };
+    named_once(&args.entitlements)?;
     let (session, reason, wanted) = if args.entitlements.is_empty() {
         let session = cx.session().await?;
         let list = entitlements::all(&session, false).await?;
@@ -115,6 +116,16 @@ pub(super) async fn run(cx: &Context, args: RequestArgs) -> Result<Exit, CliErro
         exit = exit.or(finish(cx, &session, one, wait.then_some(deadline)).await?);
     }
     Ok(exit)
+}
+
+/// Two requests for the same by one command are one too many.
+fn named_once(entitlements: &[EntitlementId]) -> Result<(), CliError> {
+    for (n, one) in entitlements.iter().enumerate() {
+        if entitlements[..n].contains(one) {
+            return Err(CliError::Usage(format!("{one} is named twice")));
+        }
+    }
+    Ok(())
 }
 
 /// Gets one thing that another command needs; the exit says why not. Nothing goes to stdout.

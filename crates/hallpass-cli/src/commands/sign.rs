@@ -50,11 +50,12 @@ pub(super) async fn token(
     let said = words::verdict(message.verdict());
     let span = words::span(request.duration.as_ref()).unwrap_or_default();
     cx.terminal.report(&format!(
-        "sign in so that {id} is {said}: {} for {} for {}, {:?}",
+        "sign in so that {id} is {said}: {} for {} for {}, {:?}{}",
         words::entitlement(&request.entitlement),
         who.map_or_else(|| "somebody".to_owned(), words::who_exactly),
         durations::words(span),
         clean(&request.reason),
+        choices(&request, message),
     ));
     if let Some(dev) = cx.dev_login()? {
         return dev_issuer::sign(&dev.issuer, &dev.name, &nonce).await;
@@ -124,6 +125,27 @@ fn nonce(
         at_most: at_most(message.at_most.as_ref())?,
     };
     Ok(statement.nonce())
+}
+
+/// The rest of what is signed: whoever signs has to see all of it here, whatever was shown before.
+fn choices(request: &v1::AccessRequest, message: &v1::DecideAccessRequestRequest) -> String {
+    let mut said = String::new();
+    if !request.parameters.is_empty() {
+        said.push_str(&format!(", with {}", words::parameters(request)));
+    }
+    if let Some(start) = words::instant(request.start_time.as_ref()) {
+        said.push_str(&format!(", from {start}"));
+    }
+    if !request.ticket.is_empty() {
+        said.push_str(&format!(", ticket {}", clean(&request.ticket)));
+    }
+    if request.break_glass {
+        said.push_str(", breaking the glass");
+    }
+    if let Some(bound) = words::span(message.at_most.as_ref()) {
+        said.push_str(&format!(", for at most {}", durations::words(bound)));
+    }
+    said
 }
 
 fn at_most(bound: Option<&prost_types::Duration>) -> Result<Option<GrantDuration>, CliError> {

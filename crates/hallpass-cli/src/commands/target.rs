@@ -58,6 +58,9 @@ pub(super) async fn active_with(
             open.retain(|request| choices.named_by(request));
             found(&open, entitlement)
         }
+        Target::Request(id) if !choices.parameters.is_empty() => Err(CliError::Usage(format!(
+            "--param goes with an entitlement: {id} has the values that it was asked for with"
+        ))),
         target => active(cx, session, target).await,
     }
 }
@@ -104,7 +107,11 @@ fn found(
     let id = |r: &v1::AccessRequest| AccessRequestId::parse_name(&r.name).ok();
     active.and_then(id).ok_or_else(|| CliError::NothingActive {
         entitlement: entitlement.to_string(),
-        waiting: open.first().map(words::id),
+        // What is granted for later neither is of use now nor keeps anybody from asking.
+        waiting: open
+            .iter()
+            .find(|r| r.state() != State::Scheduled)
+            .map(words::id),
     })
 }
 

@@ -66,12 +66,6 @@ impl ArchiveConfig {
         if let Some((key, _)) = limits.into_iter().find(|(_, n)| *n == 0) {
             return Some((key, "is 0".to_owned(), "use a number above 0"));
         }
-        if self.late_after_seconds < self.interval_seconds {
-            let (late, interval) = (self.late_after_seconds, self.interval_seconds);
-            let problem = format!("is {late}, less than `archive.interval_seconds` ({interval})");
-            let cure = "make it longer, or every request is late";
-            return Some(("archive.late_after_seconds", problem, cure));
-        }
         if self.log_name(deployment).is_err() {
             let problem = format!("is \"{}\", which cannot name a log", self.name(deployment));
             let cure = "set a name without white space and plus signs";

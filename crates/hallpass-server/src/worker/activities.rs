@@ -301,7 +301,7 @@ impl Bodies {
         let mut weighed = bundle.tally(&verified.facts(verified.spec.duration), said());
         let granted = weighed.at_most.unwrap_or(verified.spec.duration);
         let extended = GrantDuration::from_seconds(verified.longest(granted).as_secs());
-        let duration = asked.or(extended.ok()).unwrap_or(granted);
+        let duration = asked.map_or(extended, Ok).map_err(fatal)?;
         if asked.is_some() || duration > granted {
             weighed = bundle.tally_extension(&verified.facts(duration), said());
         }
