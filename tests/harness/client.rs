@@ -130,18 +130,28 @@ impl Clients {
         verdict: Verdict,
         key: &str,
     ) -> Result<AccessRequest, Status> {
-        let mut request = DecideAccessRequestRequest {
+        self.decide_as_wanted(DecideAccessRequestRequest {
             name: name.to_owned(),
             request_id: key.to_owned(),
             verdict: verdict.into(),
             reason: "looked at it".to_owned(),
             ..Default::default()
-        };
-        let answer = self.send_decision(request.clone()).await;
-        match answer {
+        })
+        .await
+    }
+
+    /// Sends a decision, signed by the identity provider where that is wanted.
+    ///
+    /// # Errors
+    /// The service's answer.
+    pub async fn decide_as_wanted(
+        &self,
+        request: DecideAccessRequestRequest,
+    ) -> Result<AccessRequest, Status> {
+        match self.send_decision(request.clone()).await {
             Err(status) if violates(&status, "EVIDENCE") => {
-                request = self.signed(request).await?;
-                self.send_decision(request).await
+                let signed = self.signed(request).await?;
+                self.send_decision(signed).await
             }
             answer => answer,
         }

@@ -22,15 +22,14 @@ impl Clients {
     /// # Errors
     /// The service's answer.
     pub async fn approve_for(&self, name: &str, secs: i64) -> Result<AccessRequest, Status> {
-        let request = DecideAccessRequestRequest {
+        self.decide_as_wanted(DecideAccessRequestRequest {
             name: name.to_owned(),
             request_id: uuid(),
             verdict: Verdict::Approve.into(),
             at_most: Some(seconds(secs)),
             ..Default::default()
-        };
-        let mut approval = self.approval.clone();
-        Ok(approval.decide_access_request(request).await?.into_inner())
+        })
+        .await
     }
 
     /// Breaks the glass with a fresh idempotency key.

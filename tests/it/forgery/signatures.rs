@@ -248,7 +248,9 @@ async fn an_api_that_was_taken_over_cannot_approve_what_identity_providers_must_
 
     let after = harness::until("all are weighed", || async {
         let now = alice.get(&request.name).await.unwrap();
-        (now.decisions.len() == 3 && now.refusals.len() == 1).then_some(now)
+        let mut proven = now.decisions.iter().map(|d| d.evidence());
+        let weighed = proven.any(|level| level == EvidenceLevel::IdentityProvider);
+        (now.decisions.len() == 3 && now.refusals.len() == 1 && weighed).then_some(now)
     })
     .await;
     assert_eq!(after.state(), State::AwaitingApproval, "{after:?}");
