@@ -32,7 +32,7 @@ pub use client::{
 pub use engine::{Engine, activities, message, messages, run_of, start_payload, workflow_of};
 pub use hook::{Notice, Webhook};
 pub use openid::{Browser, OpenId, Page};
-pub use private::{Private, SCIM_TOKEN_VARIABLE};
+pub use private::Private;
 pub use scim::{SCIM_TOKEN, ScimService};
 pub use service::Service;
 pub use shared::{Shared, WORLD_VARIABLE};

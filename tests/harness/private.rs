@@ -22,7 +22,7 @@ const REGION: &str = "us-east-1";
 const NAMESPACE: &str = "hallpass";
 pub(crate) const SECRET: &str = "HALLPASS_TEST_SERVICE_SECRET";
 /// The service finds its token for the SCIM service here.
-pub const SCIM_TOKEN_VARIABLE: &str = "HALLPASS_TEST_SCIM_TOKEN";
+pub(crate) const SCIM_TOKEN_VARIABLE: &str = "HALLPASS_TEST_SCIM_TOKEN";
 
 /// Temporal with a file database, the emulator and an issuer; services are started by the test.
 pub struct Private {

@@ -12,6 +12,9 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::Private;
+use crate::private::SCIM_TOKEN_VARIABLE;
+
 /// What a service must show.
 pub const SCIM_TOKEN: &str = "scim-service-token";
 
@@ -206,4 +209,23 @@ impl Store {
 /// Ids are the service's own, and not the external ones.
 fn id_of(external_id: &str) -> String {
     format!("2819c223-{external_id}")
+}
+
+impl Private {
+    /// Has the services that are started from now on look people up in `scim`.
+    ///
+    /// # Panics
+    /// When the configuration is none any more.
+    pub fn look_people_up_in(&self, scim: &ScimService) {
+        let issuer = self.issuer.issuer().to_owned();
+        self.configure(|config| {
+            let mut directory = toml::toml! { kind = "scim" };
+            directory.insert("base_url".to_owned(), scim.base_url().into());
+            directory.insert("issuers".to_owned(), vec![issuer].into());
+            let mut token = toml::Table::new();
+            token.insert("env".to_owned(), SCIM_TOKEN_VARIABLE.into());
+            directory.insert("token".to_owned(), token.into());
+            config.insert("directory".to_owned(), directory.into());
+        });
+    }
 }

@@ -7,7 +7,7 @@ use aws_sdk_identitystore::types::MemberId;
 use hallpass_proto::v1::access_request::State;
 use hallpass_proto::v1::{AccessRequest, Verdict};
 use hallpass_standins::{Moto, MotoTool, Tools};
-use harness::{Clients, Private, SCIM_TOKEN_VARIABLE, ScimService, request_of, until, uuid};
+use harness::{Clients, Private, ScimService, activities, request_of, until, uuid, workflow_of};
 use tonic::Code;
 
 /// All that the record says about why.
@@ -29,16 +29,7 @@ async fn waits(client: &Clients, name: &str, needle: &str) -> AccessRequest {
 
 async fn with_scim() -> (Private, ScimService) {
     let (private, scim) = tokio::join!(Private::start(), ScimService::start());
-    let issuer = private.issuer.issuer().to_owned();
-    private.configure(|config| {
-        let mut directory = toml::toml! { kind = "scim" };
-        directory.insert("base_url".to_owned(), scim.base_url().into());
-        directory.insert("issuers".to_owned(), vec![issuer].into());
-        let mut token = toml::Table::new();
-        token.insert("env".to_owned(), SCIM_TOKEN_VARIABLE.into());
-        directory.insert("token".to_owned(), token.into());
-        config.insert("directory".to_owned(), directory.into());
-    });
+    private.look_people_up_in(&scim);
     scim.put("alice", true, &["engineering"]);
     scim.put("bob", true, &["engineering", "reports-owners"]);
     scim.put(
@@ -121,6 +112,53 @@ async fn a_directory_that_is_away_lets_nobody_pass_and_the_request_says_so() {
     })
     .await;
     alice.watch_until(&asked.name, State::Active).await;
+}
+
+/// A request that an owner has approved, which is being weighed for as long as the directory is away.
+async fn being_weighed(private: &Private, scim: &ScimService) -> AccessRequest {
+    let (alice, bob) = (private.client("alice").await, private.client("bob").await);
+    let asked = alice.ask("prod-reports", 300).await.unwrap();
+    scim.is_down(true);
+    let name = asked.name.clone();
+    let recorded = bob.decide(&name, Verdict::Approve).await.unwrap();
+    assert_eq!(recorded.state(), State::AwaitingApproval, "{recorded:?}");
+    until("the approval is weighed", || async {
+        let history = private.engine().history(&workflow_of(&name)).await;
+        let weighed = activities(&history).contains(&"hallpass.weigh".to_owned());
+        weighed.then_some(())
+    })
+    .await;
+    asked
+}
+
+#[tokio::test]
+async fn a_word_that_comes_while_an_approval_is_weighed_counts() {
+    let (private, scim) = with_scim().await;
+    let _service = private.serve("all").await;
+    let (alice, carol) = (private.client("alice").await, private.client("carol").await);
+    let over = async |name: &str| {
+        until("it is over", || async {
+            let now = alice.get(name).await.ok()?;
+            (now.state() != State::AwaitingApproval).then_some(now)
+        })
+        .await
+    };
+    let asked = being_weighed(&private, &scim).await;
+    alice.withdraw(&asked.name).await.unwrap();
+    scim.is_down(false);
+    let gone = over(&asked.name).await;
+    assert_eq!(gone.state(), State::Withdrawn, "{gone:?}");
+
+    let asked = being_weighed(&private, &scim).await;
+    let recorded = carol.decide(&asked.name, Verdict::Deny).await.unwrap();
+    assert_eq!(recorded.state(), State::AwaitingApproval, "{recorded:?}");
+    scim.is_down(false);
+    let denied = over(&asked.name).await;
+    assert_eq!(denied.state(), State::Denied, "{denied:?}");
+    for request in [gone, denied] {
+        let history = private.engine().history(&workflow_of(&request.name)).await;
+        assert!(!activities(&history).contains(&"hallpass.provision".to_owned()));
+    }
 }
 
 /// The users of an identity store, as an administrator makes them.

@@ -3,6 +3,8 @@
 //! No Temporal in here: the workflow around it feeds instants, payloads and activity results in.
 
 mod extension;
+#[cfg(test)]
+mod fixtures;
 mod hearing;
 mod owing;
 mod weighing;
@@ -25,9 +27,6 @@ use crate::wire::{Admitted, Look, LookInput, Outcome};
 
 /// How many refusals a snapshot shows; all are counted, and all messages are in the history.
 const REFUSALS_SHOWN: usize = 20;
-
-/// Each extension is weighed over all earlier ones, and Temporal ends a history that grows too long.
-const MOST_EXTENSIONS: u32 = 100;
 
 /// An order to end access early, or to take the question back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,19 +218,6 @@ impl RequestCore {
         }
         self.credentials.push(credential);
         self.touch(now);
-    }
-
-    /// Counts an extension that is asked for.
-    ///
-    /// # Errors
-    /// Code and words, beyond what one history can hold.
-    pub fn begin_extension(&mut self) -> Result<(), (&'static str, String)> {
-        if self.extensions_begun >= MOST_EXTENSIONS {
-            let why = format!("it was asked {MOST_EXTENSIONS} times to last longer; ask anew");
-            return Err(("limit", why));
-        }
-        self.extensions_begun += 1;
-        Ok(())
     }
 
     /// Records an extension that the gates allowed.

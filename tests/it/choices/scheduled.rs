@@ -3,8 +3,7 @@
 use hallpass_proto::v1::access_request::State;
 use hallpass_proto::v1::{AccessRequest, Verdict};
 use harness::{
-    Cli, Clients, Private, SCIM_TOKEN_VARIABLE, ScimService, Shared, issue, request_of, until,
-    uuid, violated_fields,
+    Cli, Clients, Private, ScimService, Shared, issue, request_of, until, uuid, violated_fields,
 };
 use jiff::{SignedDuration, Timestamp};
 use tonic::Code;
@@ -107,6 +106,12 @@ async fn a_start_that_is_past_or_far_ahead_is_refused_and_a_retry_is_answered_as
             }
         }
     }
+    let broken = AccessRequest {
+        break_glass: true,
+        ..at("sandbox-reports", 600, minutes(60))
+    };
+    let refused = preview(&alice, broken).await.unwrap_err();
+    assert_eq!(violated_fields(&refused), ["access_request.break_glass"]);
     let (body, key) = (at("sandbox-reports", 600, minutes(60)), uuid());
     let first = alice.create(body.clone(), &key).await.unwrap();
     assert_eq!(first.state(), State::Scheduled, "{first:?}");
@@ -124,16 +129,7 @@ async fn a_start_that_is_past_or_far_ahead_is_refused_and_a_retry_is_answered_as
 #[tokio::test]
 async fn whoever_left_before_the_start_gets_nothing() {
     let (private, scim) = tokio::join!(Private::start(), ScimService::start());
-    let issuer = private.issuer.issuer().to_owned();
-    private.configure(|config| {
-        let mut directory = toml::toml! { kind = "scim" };
-        directory.insert("base_url".to_owned(), scim.base_url().into());
-        directory.insert("issuers".to_owned(), vec![issuer].into());
-        let mut token = toml::Table::new();
-        token.insert("env".to_owned(), SCIM_TOKEN_VARIABLE.into());
-        directory.insert("token".to_owned(), token.into());
-        config.insert("directory".to_owned(), directory.into());
-    });
+    private.look_people_up_in(&scim);
     scim.put("alice", true, &["engineering"]);
     scim.put("bob", true, &["engineering", "reports-owners"]);
     let _service = private.serve("all").await;

@@ -75,7 +75,7 @@ mod tests {
     use hallpass_types::machine::{EndCause, Event};
     use hallpass_types::{Principal, Reason};
 
-    use super::super::hearing::tests::{active, code, now, person, signed, statement};
+    use super::super::fixtures::{active, code, now, person, signed, statement};
     use super::*;
 
     #[test]

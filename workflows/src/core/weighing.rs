@@ -74,9 +74,7 @@ impl RequestCore {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hearing::tests::{
-        approve, code, key, now, person, signed, statement, waiting,
-    };
+    use super::super::fixtures::{approve, code, key, now, person, signed, statement, waiting};
     use super::*;
 
     #[test]

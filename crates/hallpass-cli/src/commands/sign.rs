@@ -223,6 +223,42 @@ mod tests {
     }
 
     #[test]
+    fn whoever_signs_is_shown_all_that_the_digest_holds() {
+        let message = v1::DecideAccessRequestRequest {
+            at_most: Some(prost_types::Duration {
+                seconds: 300,
+                nanos: 0,
+            }),
+            ..Default::default()
+        };
+        let plain = request();
+        let mut chosen = request();
+        chosen.parameters = [("folder".to_owned(), "payroll".to_owned())].into();
+        let mut later = request();
+        later.start_time = Some(prost_types::Timestamp {
+            seconds: 1_800_000_000,
+            nanos: 0,
+        });
+        let mut urgent = request();
+        urgent.break_glass = true;
+        let mut ticketed = request();
+        ticketed.ticket = "INC-7".to_owned();
+        for (request, words) in [
+            (chosen, "folder=payroll"),
+            (later, "from 2027-01-15T08:00:00Z"),
+            (urgent, "breaking the glass"),
+            (ticketed, "ticket INC-7"),
+        ] {
+            assert_ne!(digest(&request), digest(&plain), "{words}");
+            let shown = choices(&request, &message);
+            assert!(
+                shown.contains(words) && shown.contains("at most 5m"),
+                "{shown}"
+            );
+        }
+    }
+
+    #[test]
     fn nothing_else_is_signed_than_what_was_shown() {
         let message = v1::DecideAccessRequestRequest {
             request_id: "6b0f7c1e-3c1d-4b43-9a53-1d7d3c2f8a11".to_owned(),

@@ -125,6 +125,39 @@ async fn exec_asks_for_what_is_not_active_and_keeps_stdout_for_the_command() {
 }
 
 #[tokio::test]
+async fn what_is_granted_for_later_keeps_nobody_from_asking_for_now() {
+    let world = World::new(State::AwaitingApproval);
+    *world.open.lock().unwrap() = vec![request(State::Scheduled, 1)];
+    let user = User::with_token(&world.serve().await);
+    let child = user.start(&["exec", "prod-db-admin", "-m", "now", "--", "echo", "ran"]);
+    world.called("Watch", 1).await;
+    world.request.send_replace(request(State::Active, 2));
+    let ran = finish(child).await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, "ran\n"), "{}", ran.err);
+    assert_eq!(world.count("Create"), 1);
+}
+
+#[tokio::test]
+async fn what_is_named_twice_or_cannot_be_chosen_any_more_is_refused_before_anybody_is_asked() {
+    let world = World::new(State::Active);
+    let user = User::with_token(&world.serve().await);
+    let value = ["--param", "prefix=a"];
+    let twice = [&["request", "dev-read", "dev-read"][..], &["-m", "x"]].concat();
+    let values = [&["request", "dev-read", "-m", "x"][..], &value, &value].concat();
+    let other = [&["exec", ID][..], &value, &["--", "echo", "ran"]].concat();
+    for (args, words) in [
+        (twice, "dev-read is named twice"),
+        (values, "--param prefix is given twice"),
+        (other, "has the values that it was asked for with"),
+    ] {
+        let ran = user.run(&args).await;
+        assert_eq!((ran.code, ran.out.as_str()), (64, ""), "{ran:?}");
+        assert!(ran.err.contains(words), "{ran:?}");
+    }
+    assert_eq!(world.count("Create") + world.count("Issue"), 0);
+}
+
+#[tokio::test]
 async fn without_a_reason_or_a_terminal_exec_asks_for_nothing() {
     let world = World::new(State::Active);
     let user = User::with_token(&world.serve().await);

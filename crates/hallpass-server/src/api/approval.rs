@@ -23,6 +23,14 @@ use super::lists::{Page, snapshots};
 use super::orders::{Address, optional_reason};
 use crate::requests::Filter;
 
+/// Which request an order is about, and its reason, which it must have.
+fn reasoned(name: &str, request_id: &str, reason: &str) -> Result<(Address, Reason), Status> {
+    let mut bad = BadFields::default();
+    let address = Address::read(&mut bad, name, request_id);
+    let reason = bad.take("reason", Reason::parse(reason));
+    address.zip(reason).ok_or_else(|| bad.into_status())
+}
+
 /// Whether a decision still changes something: also what is approved can be denied until it opens.
 fn is_undecided(snapshot: &hallpass_types::RequestSnapshot) -> bool {
     matches!(
@@ -141,12 +149,7 @@ impl ApprovalService for Approval {
     ) -> Result<Response<AccessRequest>, Status> {
         let caller = caller(&request)?.principal;
         let request = request.into_inner();
-        let mut bad = BadFields::default();
-        let address = Address::read(&mut bad, &request.name, &request.request_id);
-        let reason = bad.take("reason", Reason::parse(&request.reason));
-        let (Some(address), Some(reason)) = (address, reason) else {
-            return Err(bad.into_status());
-        };
+        let (address, reason) = reasoned(&request.name, &request.request_id, &request.reason)?;
         let name = address.id.name();
         let gate = |snapshot: &RequestSnapshot| {
             let answer = self.0.on_request(snapshot, |bundle, facts, now| {
@@ -170,12 +173,7 @@ impl ApprovalService for Approval {
     ) -> Result<Response<AccessRequest>, Status> {
         let caller = caller(&request)?.principal;
         let request = request.into_inner();
-        let mut bad = BadFields::default();
-        let address = Address::read(&mut bad, &request.name, &request.request_id);
-        let reason = bad.take("reason", Reason::parse(&request.reason));
-        let (Some(address), Some(reason)) = (address, reason) else {
-            return Err(bad.into_status());
-        };
+        let (address, reason) = reasoned(&request.name, &request.request_id, &request.reason)?;
         let name = address.id.name();
         let gate = |snapshot: &RequestSnapshot| {
             let answer = self.0.on_request(snapshot, |bundle, facts, now| {

@@ -112,6 +112,12 @@ impl Trust {
                 "it was signed too long before the workflow started",
             ));
         }
+        if spec.break_glass && spec.start.is_some() {
+            return Err(unproven(
+                "malformed",
+                "breaking the glass opens at once, and has no start",
+            ));
+        }
         let lead = spec.start.map(|start| start.duration_since(started_at));
         if lead.is_some_and(|lead| lead > LONGEST_LEAD + CLOCK_SKEW) {
             return Err(unproven("too_far", "it starts too far ahead"));
