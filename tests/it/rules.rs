@@ -108,6 +108,29 @@ async fn the_shortest_of_two_approvals_bounds_the_grant_in_either_order() {
 }
 
 #[tokio::test]
+async fn what_identity_providers_signed_is_made_no_longer_by_the_service() {
+    let world = Shared::get().await;
+    let alice = world.client("alice").await;
+    let asked = alice.ask("prod-export", 600).await.unwrap();
+    for who in ["bob", "dave"] {
+        let approver = world.client(who).await;
+        approver
+            .decide(&asked.name, Verdict::Approve)
+            .await
+            .unwrap();
+    }
+    let open = alice.watch_until(&asked.name, State::Active).await;
+    let refused = alice.extend(&asked.name, 60).await.unwrap_err();
+    assert_eq!(reason_of(&refused), "POLICY_DENIED", "{refused:?}");
+    let after = alice.get(&asked.name).await.unwrap();
+    assert_eq!(
+        (after.state(), after.end_time),
+        (State::Active, open.end_time)
+    );
+    alice.give_back(&asked.name).await.unwrap();
+}
+
+#[tokio::test]
 async fn breaking_the_glass_opens_at_once_and_owes_a_review_that_holds_no_access() {
     let world = Shared::get().await;
     let (frank, alice) = (world.client("frank").await, world.client("alice").await);

@@ -4,6 +4,8 @@
 //! syntax there: no wildcard, no policy variable, no colon, no quote. So it can narrow a document
 //! and name things in it, and nothing else.
 
+mod placing;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use hallpass_types::{AccessMode, Entitlement, EntitlementId};
@@ -154,83 +156,6 @@ impl Parameters {
         filled.parameters = filling;
         Ok(Some(filled))
     }
-
-    /// Takes the entitlement as the file has it and fills it with the defaults, or samples where
-    /// there are none: checks look at it, and no request gets it.
-    ///
-    /// # Errors
-    /// Everything that is wrong with placeholders and parameters.
-    pub(crate) fn place_into(
-        &mut self,
-        entitlement: Entitlement,
-    ) -> Result<Entitlement, Vec<String>> {
-        let mut checked = entitlement.clone();
-        let mut used = BTreeSet::new();
-        let mut wrong = Vec::new();
-        let document = document_of(&mut checked).cloned().unwrap_or_default();
-        if let Ok(document) = serde_json::from_str::<Value>(&document) {
-            each_text(&document, &mut Vec::new(), &mut |path, text| {
-                let fits = path
-                    .iter()
-                    .any(|key| ["Resource", "Condition"].contains(key));
-                self.look(text, fits, &mut used, &mut wrong);
-            });
-        }
-        let mut in_probe = Vec::new();
-        for name in placeholders(&entitlement.probe.path).unwrap_or_default() {
-            in_probe.push(name.0.to_owned());
-        }
-        wrong.extend(
-            in_probe
-                .iter()
-                .filter(|n| !self.knows(n))
-                .map(|n| undeclared(n)),
-        );
-        let unused = self.all.iter().filter(|p| !used.contains(&p.name));
-        wrong.extend(
-            unused.map(|p| format!("parameter {} is nowhere in the permission document", p.name)),
-        );
-        if !wrong.is_empty() {
-            return Err(wrong);
-        }
-        if self.all.is_empty() {
-            return Ok(entitlement);
-        }
-        self.template = Some(Box::new(entitlement.clone()));
-        let filled = self
-            .fill(&BTreeMap::new(), |p| Some(p.default_or_sample()))
-            .map_err(|e| vec![e.to_string()])?;
-        Ok(filled.unwrap_or(entitlement))
-    }
-
-    fn knows(&self, name: &str) -> bool {
-        self.all.iter().any(|p| p.name == name)
-    }
-
-    fn look(&self, text: &str, fits: bool, used: &mut BTreeSet<String>, wrong: &mut Vec<String>) {
-        let found = match placeholders(text) {
-            Ok(found) => found,
-            Err(why) => return wrong.push(format!("{text:?} {why}")),
-        };
-        for (name, whole) in found {
-            if !self.knows(name) {
-                wrong.push(undeclared(name));
-            } else if !fits {
-                wrong.push(format!(
-                    "placeholder {name} is outside of Resource and Condition values"
-                ));
-            } else if !whole {
-                wrong.push(format!(
-                    "placeholder {name} in {text:?} must fill a whole segment between : and /"
-                ));
-            }
-            used.insert(name.to_owned());
-        }
-    }
-}
-
-fn undeclared(name: &str) -> String {
-    format!("placeholder {name} is no [[entitlement.parameter]]")
 }
 
 impl Bundle {

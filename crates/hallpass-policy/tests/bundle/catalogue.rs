@@ -149,6 +149,33 @@ fn values_that_are_syntax_somewhere_are_refused() {
     assert_eq!(unknown, FillError::UnknownParameter("bucket".to_owned()));
 }
 
+fn with_condition(operator: &str) -> String {
+    let condition = format!(
+        "\"Condition\": {{\"{operator}\": {{\"aws:PrincipalTag/stage\": \"{{{{stage}}}}\"}}}},"
+    );
+    DOCUMENT.replacen("\"Effect\"", &format!("{condition} \"Effect\""), 1)
+}
+
+#[test]
+fn a_probe_takes_free_values_in_its_query_alone_and_conditions_take_those_that_narrow() {
+    assert!(problems(&catalogue(&with_condition("StringEquals"), PARAMETERS)).is_empty());
+    let probed = |path: &str| {
+        let mut files = catalogue(DOCUMENT, PARAMETERS);
+        let text = String::from_utf8(files["entitlements.toml"].clone()).unwrap();
+        assert!(text.contains("/reports?prefix={{prefix}}/"));
+        let text = text.replace("/reports?prefix={{prefix}}/", path);
+        files.insert("entitlements.toml".into(), text.into_bytes());
+        problems(&files)
+    };
+    assert!(probed("/reports/{{method}}?prefix={{prefix}}").is_empty());
+    let found = probed("/{{prefix}}?max-keys=1");
+    let expected = "in the path of the probe must be of kind \"choice\"";
+    assert!(
+        found.iter().any(|p| p.what.contains(expected)),
+        "{found:#?}"
+    );
+}
+
 #[test]
 fn placeholders_that_do_not_fit_are_problems() {
     let table = [
@@ -169,6 +196,18 @@ fn placeholders_that_do_not_fit_are_problems() {
             "outside of Resource",
         ),
         (DOCUMENT.replace("\"Effect\"", "\"{{prefix}}\""), "Effect"),
+        (
+            DOCUMENT.replace("\"Allow\"", "\"Deny\""),
+            "what is not denied",
+        ),
+        (
+            DOCUMENT.replace("reports/{{prefix}}", "reports/${aws:username}/{{prefix}}"),
+            "beside a policy variable",
+        ),
+        (
+            with_condition("StringNotEquals"),
+            "placeholder stage is outside",
+        ),
         (
             DOCUMENT.replace("{{method}}", "{{method"),
             "has {{ without }}",

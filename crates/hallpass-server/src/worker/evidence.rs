@@ -212,10 +212,11 @@ impl Trust {
                 approver: statement.actor.evidenced(EvidenceLevel::Service),
                 verdict,
                 signed_at: statement.signed_at,
+                // A provider signs a request of so long, and the service's word makes it no longer.
+                at_most: at_most.or(token.as_ref().map(|_| spec.duration)),
                 proof: token
                     .zip(nonce)
                     .map(|(token, nonce)| DecisionProof { token, nonce }),
-                at_most,
             });
         }
         let mut extended = SignedDuration::ZERO;

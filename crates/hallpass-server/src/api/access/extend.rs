@@ -3,7 +3,9 @@
 use hallpass_evidence::Order;
 use hallpass_policy::{RequestFacts, Said};
 use hallpass_proto::{convert, v1};
-use hallpass_types::{GrantDuration, Phase, PolicyAnswer, Principal, Reason, RequestSnapshot};
+use hallpass_types::{
+    EvidenceLevel, GrantDuration, Phase, PolicyAnswer, Principal, Reason, RequestSnapshot,
+};
 use hallpass_workflows::core::lengthened;
 use hallpass_workflows::wire::Reply;
 use jiff::Timestamp;
@@ -85,11 +87,14 @@ fn preview(
         duration,
         break_glass: spec.break_glass,
     };
-    let said = snapshot.decisions.iter().map(|d| Said {
-        approver: &d.approver,
-        verdict: d.verdict,
-        made_at: d.signed_at,
-        at_most: d.at_most,
+    let said = snapshot.decisions.iter().map(|d| {
+        let by_provider = d.evidence > EvidenceLevel::Service;
+        Said {
+            approver: &d.approver,
+            verdict: d.verdict,
+            made_at: d.signed_at,
+            at_most: d.at_most.or(by_provider.then_some(spec.duration)),
+        }
     });
     let weighed = bundle.tally_extension(&facts(total), said);
     let answers = [
