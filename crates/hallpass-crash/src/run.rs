@@ -163,7 +163,7 @@ impl Run {
         faults.extend(unplayed.map(Fault::Stuck));
         Ok(Outcome {
             reached: struck || self.kill.is_none(),
-            events: eyes.engine.until_events(&workflow, 1).await,
+            events: tokio::time::timeout(PATIENCE, eyes.engine.until_events(&workflow, 1)).await?,
             faults,
             calls: eyes.faults.calls(),
             id: id.to_string(),

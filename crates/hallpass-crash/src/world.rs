@@ -67,9 +67,10 @@ impl World {
 
     /// Starts whatever is not running.
     pub(crate) async fn ensure_up(&mut self) {
-        if self.private.temporal.process().id().is_none() {
-            // A kill may have come in between: the next start says why it cannot.
-            let _ = self.private.temporal.process().restart().await;
+        let temporal = self.private.temporal.process();
+        if temporal.id().is_none() {
+            let again = temporal.restart().await;
+            assert!(again.is_ok(), "Temporal does not start again: {again:?}");
         }
         for role in ROLES {
             if !self.services.contains_key(role) {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
@@ -21,6 +22,9 @@ const POLL: Duration = Duration::from_millis(20);
 const STOP_GRACE: Duration = Duration::from_secs(10);
 const TAIL_LINES: usize = 25;
 const START_ATTEMPTS: u32 = 3;
+const PORT_ATTEMPTS: u32 = 100;
+const LOWEST_PORT: u16 = 15_000;
+const USUAL_EPHEMERAL_PORT: u16 = 32_768;
 
 /// Everything else of our environment stays ours: a stand-in must not see real credentials.
 const INHERITED: [&str; 6] = ["PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ"];
@@ -288,15 +292,33 @@ impl Drop for Running {
     }
 }
 
-/// A port on loopback that was free a moment ago.
+/// A port on loopback that was free a moment ago and that no outgoing connection is given: while a
+/// server is down its clients keep dialling, and a port that the system hands out as theirs would
+/// keep the server from coming back (a dial can even connect to itself).
 ///
 /// # Errors
 /// [`ProcessError::Port`] when loopback has none.
 pub fn free_port() -> Result<u16, ProcessError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(ProcessError::Port)
+    let span = u64::from(first_ephemeral_port().max(LOWEST_PORT + 1) - LOWEST_PORT);
+    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+    for _ in 0..PORT_ATTEMPTS {
+        let random = RandomState::new().build_hasher().finish() % span;
+        let port = LOWEST_PORT.saturating_add(u16::try_from(random).unwrap_or_default());
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => return Ok(port),
+            Err(error) => last = error,
+        }
+    }
+    Err(ProcessError::Port(last))
+}
+
+/// Where the ports begin that the system gives to outgoing connections.
+fn first_ephemeral_port() -> u16 {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let first = range.split_whitespace().next();
+    first
+        .and_then(|port| port.parse().ok())
+        .unwrap_or(USUAL_EPHEMERAL_PORT)
 }
 
 /// Starts the program that `program` describes, on the port asked for, or on free ports until one
@@ -456,6 +478,17 @@ mod tests {
     fn is_alive(id: i32) -> bool {
         fs::read_to_string(format!("/proc/{id}/stat"))
             .is_ok_and(|stat| !stat.contains(") Z ") && !stat.contains(") X "))
+    }
+
+    #[test]
+    fn a_free_port_is_none_that_connections_are_given() {
+        for _ in 0..50 {
+            let port = free_port().unwrap();
+            assert!(
+                (LOWEST_PORT..first_ephemeral_port()).contains(&port),
+                "{port}"
+            );
+        }
     }
 
     #[test]
