@@ -34,6 +34,8 @@ pub struct Private {
     pub ministack: Ministack,
     /// Between the service and the emulator: breaks what a test says, and counts calls.
     pub faults: Arc<FaultProxy>,
+    /// What services log, as `--log` has it: everything, unless a measurement wants what operators do.
+    pub log_level: &'static str,
     cli: PathBuf,
     pub(crate) config: PathBuf,
     server: String,
@@ -106,6 +108,7 @@ impl Private {
             temporal,
             ministack,
             faults: Arc::new(faults),
+            log_level: "debug",
             cli: tools.temporal,
             config: dir.path().join("hallpassd.toml"),
             server: format!("http://127.0.0.1:{port}"),

@@ -82,7 +82,7 @@ impl Private {
         let mut child = Command::new(program)
             .args([
                 "--log",
-                "debug",
+                self.log_level,
                 "--log-format",
                 "json",
                 "serve",

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use temporalio_client::{
-    Client, ClientOptions, Connection, ConnectionOptions, WorkflowStartOptions,
+    Client, ClientOptions, Connection, ConnectionOptions, GrpcCompression, WorkflowStartOptions,
 };
 use temporalio_common::telemetry::TelemetryOptions;
 use temporalio_macros::{activities, workflow, workflow_methods};
@@ -32,21 +32,26 @@ impl Empty {
 /// As a grant that opens by itself on a shared role: admit, issue by update, end.
 #[workflow]
 pub(crate) struct Bare {
+    for_ms: u64,
     done: bool,
 }
 
 #[workflow_methods]
 impl Bare {
     #[init]
-    pub(crate) fn new(_ctx: &WorkflowContextView, _for_ms: u64) -> Self {
-        Self { done: false }
+    pub(crate) fn new(_ctx: &WorkflowContextView, for_ms: u64) -> Self {
+        Self {
+            for_ms,
+            done: false,
+        }
     }
 
     #[run(name = "bench.Bare")]
-    pub(crate) async fn run(ctx: &mut WorkflowContext<Self>, for_ms: u64) -> WorkflowResult<()> {
+    pub(crate) async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
         ctx.execute_activity(Empty::nothing, 1, options()).await?;
         {
-            let timer = ctx.timer(TimerOptions::builder(Duration::from_millis(for_ms)).build());
+            let open = Duration::from_millis(ctx.state(|s| s.for_ms));
+            let timer = ctx.timer(TimerOptions::builder(open).build());
             let done = ctx.wait_condition(|s| s.done);
             futures::pin_mut!(timer, done);
             select! {
@@ -78,7 +83,11 @@ fn options() -> ActivityOptions {
 /// A connection to Temporal at `address`.
 pub(crate) async fn connect(address: &str) -> anyhow::Result<Client> {
     let target: url::Url = format!("http://{address}").parse()?;
-    let connection = Connection::connect(ConnectionOptions::new(target).build()).await?;
+    // As hallpassd does: what is left is Temporal, not gzip.
+    let options = ConnectionOptions::new(target)
+        .grpc_compression(GrpcCompression::None)
+        .build();
+    let connection = Connection::connect(options).await?;
     Ok(Client::new(
         connection,
         ClientOptions::new(NAMESPACE).build(),

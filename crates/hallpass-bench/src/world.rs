@@ -69,7 +69,8 @@ pub(crate) struct Open {
 impl World {
     /// Starts everything, the floor's worker included.
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        let parts = Private::start().await;
+        let mut parts = Private::start().await;
+        parts.log_level = "info";
         let service = parts.serve("all").await;
         let (requester, approver) = (parts.client(REQUESTER).await, parts.client(APPROVER).await);
         let floor = Command::new(std::env::current_exe()?)

@@ -1,6 +1,7 @@
 //! Access requests as Temporal holds them: start, order, look, list. No policy and no identity here.
 
 mod filter;
+mod follow;
 mod lists;
 mod recorded;
 mod sweeps;
@@ -23,9 +24,7 @@ use temporalio_client::{
     WorkflowStartOptions,
 };
 use temporalio_common::data_converters::{PayloadConverter, RawValue};
-use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
 use temporalio_common::protos::temporal::api::history::v1::History;
-use temporalio_common::protos::temporal::api::workflowservice::v1::GetWorkflowExecutionHistoryRequest;
 use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes};
 
 pub(crate) use filter::Filter;
@@ -37,11 +36,6 @@ use turns::Turn;
 const CALL: Duration = Duration::from_secs(10);
 /// An issue waits for AWS to show a new role; the caller asks again with the same id after this.
 const UPDATE: Duration = Duration::from_secs(20);
-/// Longer than Temporal's own long poll, which answers empty after about 20 s.
-const LONG_POLL: Duration = Duration::from_secs(60);
-/// How long a caller waits for a request to be worked out before seeing it as it is.
-const SETTLE: Duration = Duration::from_secs(15);
-
 const REQUESTER: SearchAttributeKey<String> = SearchAttributeKey::keyword(SA_REQUESTER);
 const ENTITLEMENT: SearchAttributeKey<String> = SearchAttributeKey::keyword(SA_ENTITLEMENT);
 const PHASE: SearchAttributeKey<String> = SearchAttributeKey::keyword(SA_PHASE);
@@ -164,25 +158,6 @@ impl Requests {
         Some(failure.message.clone())
     }
 
-    /// Looks until nothing is being worked out, or a bounded time has passed.
-    pub(crate) async fn settle(
-        &self,
-        id: &AccessRequestId,
-        receipt_for: Option<&RequestId>,
-        done: impl Fn(&Look) -> bool,
-    ) -> Result<Look, RequestsError> {
-        let deadline = tokio::time::Instant::now() + SETTLE;
-        let mut pause = Duration::from_millis(5);
-        loop {
-            let look = self.look(id, receipt_for).await?;
-            if done(&look) || tokio::time::Instant::now() >= deadline {
-                return Ok(look);
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(400));
-        }
-    }
-
     /// Sends a signed order by signal: it is durable when this returns, worker or no worker.
     pub(crate) async fn signal(
         &self,
@@ -278,44 +253,6 @@ impl Requests {
             .map_err(|error| unavailable("read an encrypted history", error))?;
         Ok((history, run_id))
     }
-
-    /// Returns when the history has grown past `position`, which it moves, or when Temporal's long
-    /// poll gives up; `false` once the history is complete.
-    pub(crate) async fn changed(
-        &self,
-        id: &AccessRequestId,
-        position: &mut Vec<u8>,
-    ) -> Result<bool, RequestsError> {
-        let mut request = tonic::Request::new(GetWorkflowExecutionHistoryRequest {
-            namespace: self.client.options().namespace.clone(),
-            execution: Some(WorkflowExecution {
-                workflow_id: workflow_id(id),
-                run_id: String::new(),
-            }),
-            next_page_token: position.clone(),
-            wait_new_event: true,
-            ..Default::default()
-        });
-        request.set_timeout(LONG_POLL);
-        let mut service = self.client.connection().workflow_service();
-        match service.get_workflow_execution_history(request).await {
-            Ok(answer) => {
-                *position = answer.into_inner().next_page_token;
-                Ok(!position.is_empty())
-            }
-            Err(status) if status.code() == tonic::Code::NotFound => Err(RequestsError::NotFound),
-            Err(status) if is_timeout(&status) => Ok(true),
-            Err(status) => Err(unavailable("watch a request", status)),
-        }
-    }
-}
-
-/// A client-side deadline comes back as CANCELLED "Timeout expired", never as DEADLINE_EXCEEDED.
-fn is_timeout(status: &tonic::Status) -> bool {
-    matches!(
-        status.code(),
-        tonic::Code::Cancelled | tonic::Code::DeadlineExceeded
-    )
 }
 
 fn rpc(timeout: Duration) -> RpcOptions {

@@ -14,7 +14,7 @@ use tonic::Status;
 
 use super::Api;
 use super::errors::{self, BadFields};
-use crate::requests::{Recorded, RequestsError};
+use crate::requests::{Recorded, RequestsError, Started};
 
 /// The address of an order: which request, under which idempotency key.
 pub(super) struct Address {
@@ -103,9 +103,10 @@ impl Api {
             RequestsError::NotFound => errors::precondition("STATE", &name, "the request is over"),
             e => errors::from_requests(e, &name),
         })?;
-        let look = self.requests.settle(&id, Some(&request_id), |l| {
-            l.receipt.is_some() && settled(l)
-        });
+        let about = (Started::Existing, Some(&request_id));
+        let look = self
+            .requests
+            .settle(&id, about, |l| l.receipt.is_some() && settled(l));
         let look = match look.await {
             Err(RequestsError::Unavailable { .. }) => return Err(errors::recorded()),
             look => look.map_err(|e| errors::from_requests(e, &name))?,

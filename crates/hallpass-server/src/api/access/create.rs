@@ -62,7 +62,7 @@ pub(super) async fn create(
     }
     let look = api
         .requests
-        .settle(&spec.id, None, |l| {
+        .settle(&spec.id, (started, None), |l| {
             l.refused_start.is_some() || (l.snapshot.is_some() && !l.busy)
         })
         .await
