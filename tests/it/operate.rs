@@ -4,5 +4,6 @@
 mod check;
 mod encryption;
 mod figures;
+mod kms;
 mod traces;
 mod transport;

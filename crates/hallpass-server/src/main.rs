@@ -15,6 +15,7 @@ mod dev;
 mod directory;
 mod doors;
 mod figures;
+mod key_service;
 mod keys;
 mod meter;
 mod observe;
