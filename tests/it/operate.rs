@@ -5,5 +5,6 @@ mod check;
 mod encryption;
 mod figures;
 mod kms;
+mod overload;
 mod traces;
 mod transport;
