@@ -1,7 +1,6 @@
 //! What a build script tells its program about itself, for `--version`: commit and features.
 //!
-//! May not know anything of hallpass, depend on anything, or reach a network. A debug build asks git
-//! for nothing, so that a commit builds nothing anew.
+//! May not know anything of hallpass, nor reach a network. A debug build does not ask git.
 
 use std::path::Path;
 use std::process::Command;

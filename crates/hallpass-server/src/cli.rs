@@ -1,5 +1,9 @@
 //! The command line of hallpassd.
 
+#[cfg(test)]
+mod deployment;
+pub(crate) mod manual;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};

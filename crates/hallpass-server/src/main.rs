@@ -11,15 +11,12 @@ mod check;
 mod cli;
 mod codec_endpoint;
 mod config;
-#[cfg(test)]
-mod deployment;
 mod dev;
 mod directory;
 mod doors;
 mod figures;
 mod key_service;
 mod keys;
-mod manual;
 mod meter;
 mod observe;
 mod private_file;
@@ -77,7 +74,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             service_arn,
             format,
         } => account_setup::print(&config, &account, &service_arn, format),
-        Command::Man { dir } => manual::write(dir.as_deref()),
+        Command::Man { dir } => cli::manual::write(dir.as_deref()),
         Command::PrintMetrics => {
             figures::print();
             Ok(())

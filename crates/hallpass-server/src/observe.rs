@@ -41,6 +41,7 @@ impl Health {
 
     /// No new work is taken from here on.
     pub(crate) fn drains(&self) {
+        tracing::info!("draining");
         self.draining.store(true, Ordering::Relaxed);
     }
 

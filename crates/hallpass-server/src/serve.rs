@@ -185,7 +185,6 @@ pub(crate) async fn run(
     };
     reload.abort();
     archiving.inspect(JoinHandle::abort);
-    tracing::info!("draining");
     watching.health.drains();
     let _ = stopping.send(true);
     drain(served, workers).await?;

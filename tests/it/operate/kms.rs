@@ -3,7 +3,7 @@
 use hallpass_aws::sandbox::HUB_ACCOUNT;
 use hallpass_proto::v1::access_request::State;
 use hallpass_proto::v1::{EndCause, Verdict};
-use harness::{Private, Service, issue, until, workflow_of};
+use harness::{Private, Service, issue, reason_of, until, workflow_of};
 use prost::Message as _;
 use serde_json::{Value, json};
 
@@ -111,7 +111,8 @@ async fn a_key_of_kms_encrypts_and_while_it_is_away_requests_wait() {
     // The decision is recorded under a data key that no worker has opened yet.
     let api = world.serve("api").await;
     let bob = world.client("bob").await;
-    let _recorded = bob.decide(&request.name, Verdict::Approve).await;
+    let recorded = bob.decide(&request.name, Verdict::Approve).await;
+    assert_eq!(reason_of(&recorded.unwrap_err()), "ORDER_RECORDED");
     let asked = |world: &Private| {
         let calls = world.faults.calls();
         calls.iter().filter(|c| c.call.service == "kms").count()

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use clap::CommandFactory as _;
 
-use crate::cli::Cli;
+use super::Cli;
 
 /// Prints the page of `hallpassd`, or writes it and one for each command into `folder`.
 pub(crate) fn write(folder: Option<&Path>) -> anyhow::Result<()> {

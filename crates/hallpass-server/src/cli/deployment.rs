@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, Parser as _};
 use serde::Deserialize as _;
 use serde_yaml_ng::{Deserializer, Value};
 
-use crate::cli::Cli;
+use super::Cli;
 use crate::config::Config;
 use crate::observe::{LIVE, READY};
 
