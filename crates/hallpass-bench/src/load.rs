@@ -87,7 +87,7 @@ impl Roles {
         }
     }
 
-    fn processes(&self) -> Processes {
+    fn processes(&mut self) -> Processes {
         Processes::default()
             .with("api", self.api.id())
             .with("worker", self.worker.id())
@@ -102,7 +102,7 @@ pub(crate) async fn measure(load: &Load) -> anyhow::Result<Report> {
         load.rate > 0 && load.seconds > 0,
         "there is nothing to measure"
     );
-    let roles = Roles::start(load.limit).await;
+    let mut roles = Roles::start(load.limit).await;
     let processes = roles.processes();
     let alice = roles.parts.client("alice").await;
     // Connections and caches are there before memory counts.
