@@ -11,6 +11,8 @@ FROM rust:1.95.0-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends build-essential cmake
 COPY . /src
 WORKDIR /src
+# The context has no git: `--build-arg HALLPASS_COMMIT=$(git rev-parse HEAD)` tells `--version`.
+ARG HALLPASS_COMMIT=unknown
 RUN cargo build --locked --release
 
 FROM debian:bookworm-20250811-slim AS hallpassd
@@ -20,6 +22,6 @@ RUN apt-get update \
     && useradd --uid 10001 hallpass
 COPY --from=build /src/target/release/hallpassd /src/target/release/hallpass \
     /src/target/release/hallpass-audit /src/target/release/hallpass-policy /usr/local/bin/
-USER hallpass
+USER 10001
 EXPOSE 8443
 CMD ["hallpassd", "--help"]

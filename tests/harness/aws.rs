@@ -3,6 +3,7 @@
 use hallpass_aws::{SignedHttp, SignedRequest};
 use hallpass_seal::SecretCredentials;
 use jiff::Timestamp;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 /// The emulator, as an onlooker sees it.
@@ -127,23 +128,49 @@ impl Aws {
         answer
     }
 
+    /// Calls KMS as the account's root.
+    ///
+    /// # Panics
+    /// When the emulator refuses.
+    pub async fn kms(&self, account: &str, operation: &str, body: &Value) -> Value {
+        let request = SignedRequest {
+            method: reqwest::Method::POST,
+            headers: vec![
+                ("content-type", "application/x-amz-json-1.1".to_owned()),
+                ("x-amz-target", format!("TrentService.{operation}")),
+            ],
+            body: body.to_string().into_bytes(),
+            ..SignedRequest::get("kms", &self.region, "/")
+        };
+        let answer = self.http.send(&root(account), request).await;
+        let answer = answer.expect("the emulator answers");
+        assert_eq!(answer.status, 200, "{operation}: {:?}", answer.code);
+        match answer.body.as_slice() {
+            [] => Value::Null,
+            body => serde_json::from_slice(body).expect("JSON"),
+        }
+    }
+
     async fn iam(&self, account: &str, query: &str) -> String {
-        // The emulator takes an account number as the key of that account's root.
-        let root = SecretCredentials::new(
-            account.to_owned(),
-            Zeroizing::new(hallpass_standins::ROOT_SECRET_ACCESS_KEY.to_owned()),
-            Zeroizing::new(String::new()),
-            Timestamp::MAX,
-        );
         let path = format!("/?{query}&Version=2010-05-08");
         let request = SignedRequest::get("iam", &self.region, &path);
         let answer = self
             .http
-            .send(&root, request)
+            .send(&root(account), request)
             .await
             .expect("the emulator answers");
         String::from_utf8_lossy(&answer.body).into_owned()
     }
+}
+
+/// The emulator takes an account number as the key of that account's root.
+fn root(account: &str) -> SecretCredentials {
+    SecretCredentials::new(
+        account.to_owned(),
+        Zeroizing::new(hallpass_standins::ROOT_SECRET_ACCESS_KEY.to_owned()),
+        Zeroizing::new(String::new()),
+        Timestamp::MAX,
+    )
 }
 
 fn members(xml: &str, tag: &str) -> Vec<String> {

@@ -4,5 +4,7 @@
 mod check;
 mod encryption;
 mod figures;
+mod kms;
+mod overload;
 mod traces;
 mod transport;

@@ -23,7 +23,7 @@ use temporalio_sdk::workflow_replayer::{
 };
 
 /// What each version's folder must have: each way a request can go.
-const KINDS: [&str; 17] = [
+const KINDS: [&str; 18] = [
     "break-glass",
     "denied-person",
     "denied-policy",
@@ -32,6 +32,7 @@ const KINDS: [&str; 17] = [
     "expired-create",
     "extended",
     "filled",
+    "giving-beats",
     "lapsed",
     "returned",
     "revoked",
@@ -183,6 +184,28 @@ fn histories_with_a_gap_or_without_a_start_are_not_whole() {
     let mut headless = whole;
     headless.events.remove(0);
     assert!(!is_whole(&headless));
+}
+
+#[test]
+fn activities_that_give_access_tell_that_they_live_and_those_of_earlier_builds_do_not() {
+    let beats = |name: &str| {
+        let events = named(name).events;
+        let scheduled = events.into_iter().filter_map(|e| match e.attributes {
+            Some(Attributes::ActivityTaskScheduledEventAttributes(a)) => Some(a),
+            _ => None,
+        });
+        let giving = [
+            "hallpass.provision",
+            "hallpass.issue",
+            "hallpass.move_fence",
+        ];
+        let giving =
+            scheduled.filter(|a| giving.contains(&&*a.activity_type.as_ref().unwrap().name));
+        let beat = giving.map(|a| a.heartbeat_timeout.map_or(0, |t| t.seconds));
+        beat.collect::<Vec<_>>()
+    };
+    assert_eq!(beats("giving-beats"), [5, 5, 5, 5]);
+    assert_eq!(beats("extended"), [0, 0, 0, 0]);
 }
 
 #[test]

@@ -183,7 +183,9 @@ impl AccessRequest {
             serial,
         };
         let scope = WorkflowCancellationToken::new();
-        let sealed = ctx.execute_activity(Ports::issue, input, giving(end, now, scope.clone()));
+        let beats = ctx.state(|s| s.core.giving_beats());
+        let options = giving(end, now, scope.clone(), beats);
+        let sealed = ctx.execute_activity(Ports::issue, input, options);
         let over = ctx.wait_condition_with_options(|s| !s.core.is_open(), detached());
         futures::pin_mut!(sealed, over);
         let sealed = select! {

@@ -130,6 +130,11 @@ impl RequestCore {
         self.admitted.as_deref()
     }
 
+    /// Whether activities that give access tell that they live.
+    pub fn giving_beats(&self) -> bool {
+        self.admitted().is_some_and(|a| a.giving_beats)
+    }
+
     /// The role, once made.
     pub fn grant(&self) -> Option<&Grant> {
         self.grant.as_ref()

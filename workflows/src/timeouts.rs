@@ -23,8 +23,8 @@ pub const ESCALATION: &str = "ask as well: ";
 /// One attempt of anything that talks to the directory, the policy engine or AWS.
 const ATTEMPT: Duration = Duration::from_secs(30);
 
-/// Activities that end access tell so often that they live: a worker that is killed half-way costs
-/// seconds, not the whole attempt.
+/// Activities that give or end access tell so often that they live: a worker that is killed half-way
+/// costs seconds, not the whole attempt.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
 
 fn patient(initial: Duration, max: Duration) -> RetryPolicy {
@@ -56,20 +56,24 @@ pub fn notifying() -> ActivityOptions {
     .build()
 }
 
-/// Giving: tried until the end at the most, since nothing given later would be of use.
+/// Giving: tried until the end at the most, since nothing given later would be of use. Requests that
+/// were admitted by a build whose activities do not tell that they live ask them for no such sign.
 pub fn giving(
     end: EndInstant,
     now: Timestamp,
     scope: WorkflowCancellationToken,
+    beats: bool,
 ) -> ActivityOptions {
-    ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
+    let mut options = ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
         start_to_close: ATTEMPT,
         schedule_to_close: end.remaining(now).max(Duration::from_secs(1)),
     })
     // A new role is refused for some seconds: IAM is eventually consistent.
     .retry_policy(patient(Duration::from_secs(1), Duration::from_secs(5)))
     .cancellation_token(scope)
-    .build()
+    .build();
+    options.heartbeat_timeout = beats.then_some(HEARTBEAT);
+    options
 }
 
 /// Making or changing a role: when told to stop, the attempt under way is waited for, so that

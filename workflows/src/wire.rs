@@ -74,6 +74,9 @@ pub struct Admitted {
     /// Whether notices go anywhere.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub notifies: bool,
+    /// Whether activities that give access tell that they live; those of earlier builds did not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub giving_beats: bool,
 }
 
 /// The signed facts that later activities verify again for themselves.

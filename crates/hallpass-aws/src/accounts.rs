@@ -63,7 +63,7 @@ pub enum SecretAccessKey {
     Inline(#[serde(deserialize_with = "secret")] Zeroizing<String>),
 }
 
-fn secret<'de, D: Deserializer<'de>>(input: D) -> Result<Zeroizing<String>, D::Error> {
+pub(crate) fn secret<'de, D: Deserializer<'de>>(input: D) -> Result<Zeroizing<String>, D::Error> {
     String::deserialize(input).map(Zeroizing::new)
 }
 

@@ -1,25 +1,18 @@
 //! Objects of one bucket, with conditional writes and Object Lock: where an archive is kept.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use aws_config::SdkConfig;
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::ProvideCredentials as _;
 use aws_smithy_types::base64;
 use hallpass_types::Sha256Digest;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use tokio::sync::Mutex;
-use url::Url;
 
 use crate::accounts::AwsConfig;
-use crate::connection::{base_config, default_http_client};
 use crate::errors::{AwsError, ErrorClass};
-use crate::signed::{SignedAnswer, SignedHttp, SignedRequest};
+use crate::own::Own;
+use crate::signed::{SignedAnswer, SignedRequest};
 
-/// Credentials are asked for again so long before they run out.
-const REFRESH_BEFORE_EXPIRY: Duration = Duration::from_mins(5);
 /// The largest object that is read.
 const OBJECT_BYTES: usize = 256 * 1024 * 1024;
 /// What a path keeps; S3 signs it encoded once.
@@ -99,9 +92,7 @@ pub enum Put {
 pub struct Bucket {
     config: BucketConfig,
     region: String,
-    base: SdkConfig,
-    signed: SignedHttp,
-    credentials: Mutex<Option<Credentials>>,
+    own: Own,
 }
 
 impl Bucket {
@@ -110,15 +101,10 @@ impl Bucket {
     /// # Errors
     /// [`AwsError`] of class Alarm when the configuration cannot be used.
     pub async fn new(aws: &AwsConfig, config: BucketConfig) -> Result<Self, AwsError> {
-        let base = base_config(aws, default_http_client()).await?;
-        let endpoint = base.endpoint_url().map(Url::parse).transpose();
-        let endpoint = endpoint.map_err(|e| alarm(format!("endpoint_url: {e}")))?;
         Ok(Self {
             region: config.region.clone().unwrap_or_else(|| aws.region.clone()),
             config,
-            base,
-            signed: SignedHttp::new(endpoint)?,
-            credentials: Mutex::new(None),
+            own: Own::new(aws).await?,
         })
     }
 
@@ -176,24 +162,7 @@ impl Bucket {
     }
 
     async fn send(&self, request: SignedRequest<'_>) -> Result<SignedAnswer, AwsError> {
-        let credentials = self.credentials().await?;
-        self.signed.send_as(credentials, request).await
-    }
-
-    async fn credentials(&self) -> Result<Credentials, AwsError> {
-        let mut cached = self.credentials.lock().await;
-        let soon = SystemTime::now() + REFRESH_BEFORE_EXPIRY;
-        let fresh = |c: &&Credentials| c.expiry().is_none_or(|expiry| expiry > soon);
-        if let Some(credentials) = cached.as_ref().filter(fresh) {
-            return Ok(credentials.clone());
-        }
-        let provider = self.base.credentials_provider();
-        let provider = provider.ok_or_else(|| alarm("there are no credentials".to_owned()))?;
-        let found = provider.provide_credentials().await;
-        let found =
-            found.map_err(|e| AwsError::found("credentials", ErrorClass::Retry, e.to_string()))?;
-        *cached = Some(found.clone());
-        Ok(found)
+        self.own.send(request).await
     }
 }
 
@@ -216,10 +185,6 @@ fn lock_headers(lock: ObjectLock, body: &[u8], now: Timestamp) -> Vec<(&'static 
         // S3 wants a checksum with every locked object.
         ("x-amz-checksum-sha256", base64::encode(bytes)),
     ]
-}
-
-fn alarm(message: String) -> AwsError {
-    AwsError::found("configuration", ErrorClass::Alarm, message)
 }
 
 fn refused(operation: &'static str, answer: &SignedAnswer) -> AwsError {

@@ -1,4 +1,4 @@
-//! One signed GET or PUT to any AWS service: the proof's probe, and the sandbox's objects.
+//! One signed request to any AWS service: the proof's probe, objects, data keys.
 
 use std::time::{Duration, SystemTime};
 
@@ -29,7 +29,7 @@ pub struct SignedHttp {
 /// What to send.
 #[derive(Clone, Debug)]
 pub struct SignedRequest<'a> {
-    /// GET or PUT.
+    /// GET, PUT or POST.
     pub method: http::Method,
     /// Signing name of the service, for instance `s3`.
     pub service: &'a str,

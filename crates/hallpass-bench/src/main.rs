@@ -4,6 +4,7 @@ mod cold;
 mod floor;
 mod grant;
 mod lag;
+mod load;
 mod options;
 mod peer;
 mod procs;
@@ -41,6 +42,7 @@ async fn run(part: Part) -> anyhow::Result<()> {
             let report = peer::measure(openbao, *count, *open_for).await?;
             return report.publish(&folder()?);
         }
+        Part::Load(load) => return load::measure(load).await?.publish(&folder()?),
         _ => {}
     }
     let mut world = World::start().await?;
@@ -58,7 +60,7 @@ async fn run(part: Part) -> anyhow::Result<()> {
             ("lag", rows)
         }
         Part::Cold => ("cold", cold::measure(&mut world).await?),
-        Part::Peer { .. } | Part::FloorWorker { .. } => return Ok(()),
+        Part::Load(_) | Part::Peer { .. } | Part::FloorWorker { .. } => return Ok(()),
     };
     world.report(name, rows).publish(&folder()?)
 }

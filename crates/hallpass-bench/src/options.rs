@@ -49,6 +49,8 @@ pub(crate) enum Part {
         #[arg(long, default_value_t = 60)]
         open_for: u64,
     },
+    /// A steady rate through gRPC, then more than a caller may.
+    Load(crate::load::Load),
     /// Starts, sizes, idle memory.
     Cold,
     /// The worker of the bare workflow.

@@ -56,7 +56,7 @@ fn long_help() -> String {
 
 /// Just-in-time AWS access that provably ends: ask, approve, use, return.
 #[derive(Debug, Parser)]
-#[command(name = "hallpass", version, max_term_width = 100, after_help = EXAMPLES, after_long_help = long_help())]
+#[command(name = "hallpass", version = env!("HALLPASS_VERSION"), max_term_width = 100, after_help = EXAMPLES, after_long_help = long_help())]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
-use aws_lc_rs::aead::{Aad, NONCE_LEN, Nonce};
+use aws_lc_rs::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -18,12 +19,15 @@ use temporalio_common::protos::temporal::api::history::v1::history_event::Attrib
 use temporalio_common::protos::temporal::api::history::v1::{History, HistoryEvent};
 use temporalio_common::protos::temporal::api::update::v1::outcome;
 
-use crate::keys::{KeyId, KeyRing};
+use crate::envelope::{KeyServiceError, MOST_WRAPPED_BYTES};
+use crate::keys::{Entry, KeyId, KeyRing};
 
 /// The encoding that Temporal's tools know as "this needs a codec".
 const ENCRYPTED: &[u8] = b"binary/encrypted";
 const ENCODING: &str = "encoding";
 const KEY_ID: &str = "encryption-key-id";
+/// The wrapped data key, where a key service holds the key.
+const DATA_KEY: &str = "encryption-data-key";
 
 /// A payload that cannot be sealed or opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +41,14 @@ pub enum CodecError {
     /// The payload could not be encrypted.
     #[error("a payload cannot be encrypted")]
     Seal,
+    /// The service that holds a key gave no data key. The same payload can be tried again.
+    #[error("the service of key {key} gives no data key: {problem}")]
+    Service {
+        /// The name of the key.
+        key: KeyId,
+        /// What the service said.
+        problem: KeyServiceError,
+    },
     /// A whole history could not be opened.
     #[error("a history cannot be opened: {0}")]
     History(String),
@@ -74,31 +86,27 @@ impl Codec {
     /// Encrypts one payload with the active key.
     ///
     /// # Errors
-    /// [`CodecError::Seal`] when the system has no randomness.
-    pub fn seal(&self, payload: Payload) -> Result<Payload, CodecError> {
-        let Some((id, cipher)) = self.0.as_deref().and_then(KeyRing::writer) else {
+    /// [`CodecError::Seal`] when the system has no randomness, and [`CodecError::Service`].
+    pub async fn seal(&self, payload: Payload) -> Result<Payload, CodecError> {
+        let Some((id, entry)) = self.0.as_deref().and_then(KeyRing::writer) else {
             return Ok(payload);
         };
-        let mut nonce = [0u8; NONCE_LEN];
-        SystemRandom::new()
-            .fill(&mut nonce)
-            .map_err(|_| CodecError::Seal)?;
-        let mut sealed = payload.encode_to_vec();
-        cipher
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(id.as_str()),
-                &mut sealed,
-            )
-            .map_err(|_| CodecError::Seal)?;
-        let mut data = nonce.to_vec();
-        data.append(&mut sealed);
+        let mut metadata = HashMap::from([
+            (ENCODING.to_owned(), ENCRYPTED.to_vec()),
+            (KEY_ID.to_owned(), id.as_str().as_bytes().to_vec()),
+        ]);
+        let cipher = match entry {
+            Entry::Held(cipher) => Arc::clone(cipher),
+            Entry::Wrapping(envelope) => {
+                let written = envelope.writer(Instant::now()).await;
+                let (cipher, wrapped) = written.map_err(|e| service(id, e))?;
+                metadata.insert(DATA_KEY.to_owned(), wrapped);
+                cipher
+            }
+        };
         Ok(Payload {
-            metadata: HashMap::from([
-                (ENCODING.to_owned(), ENCRYPTED.to_vec()),
-                (KEY_ID.to_owned(), id.as_str().as_bytes().to_vec()),
-            ]),
-            data,
+            metadata,
+            data: encrypt(&cipher, id, payload.encode_to_vec())?,
             ..Default::default()
         })
     }
@@ -106,30 +114,63 @@ impl Codec {
     /// Decrypts one payload; one that is not encrypted passes as it is.
     ///
     /// # Errors
-    /// [`CodecError::UnknownKey`] and [`CodecError::Open`].
-    pub fn open(&self, payload: Payload) -> Result<Payload, CodecError> {
+    /// [`CodecError::UnknownKey`], [`CodecError::Open`] and [`CodecError::Service`].
+    pub async fn open(&self, payload: Payload) -> Result<Payload, CodecError> {
         if payload.metadata.get(ENCODING).map(Vec::as_slice) != Some(ENCRYPTED) {
             return Ok(payload);
         }
         let name = payload.metadata.get(KEY_ID).map(Vec::as_slice);
         let name = String::from_utf8_lossy(name.unwrap_or_default()).into_owned();
         let id: KeyId = name.parse().map_err(|_| CodecError::Open)?;
-        let cipher = self.0.as_deref().and_then(|ring| ring.reader(&id));
-        let cipher = cipher.ok_or(CodecError::UnknownKey(name))?;
-        let (nonce, sealed) = payload
-            .data
-            .split_first_chunk::<NONCE_LEN>()
-            .ok_or(CodecError::Open)?;
-        let mut sealed = sealed.to_vec();
-        let plain = cipher
-            .open_in_place(
-                Nonce::assume_unique_for_key(*nonce),
-                Aad::from(id.as_str()),
-                &mut sealed,
-            )
-            .map_err(|_| CodecError::Open)?;
+        let entry = self.0.as_deref().and_then(|ring| ring.reader(&id));
+        let entry = entry.ok_or(CodecError::UnknownKey(name))?;
+        let wrapped = payload.metadata.get(DATA_KEY).map(Vec::as_slice);
+        let cipher = match (entry, wrapped) {
+            (Entry::Held(cipher), None) => Arc::clone(cipher),
+            (Entry::Wrapping(envelope), Some(wrapped)) if wrapped.len() <= MOST_WRAPPED_BYTES => {
+                let opened = envelope.reader(wrapped, Instant::now()).await;
+                opened.map_err(|e| service(&id, e))?
+            }
+            _ => return Err(CodecError::Open),
+        };
+        let plain = decrypt(&cipher, &id, &payload.data)?;
         Payload::decode(&*plain).map_err(|_| CodecError::Open)
     }
+}
+
+fn service(id: &KeyId, problem: KeyServiceError) -> CodecError {
+    CodecError::Service {
+        key: id.clone(),
+        problem,
+    }
+}
+
+/// A random nonce, and behind it the text and its tag.
+fn encrypt(cipher: &LessSafeKey, id: &KeyId, mut text: Vec<u8>) -> Result<Vec<u8>, CodecError> {
+    let mut nonce = [0u8; NONCE_LEN];
+    SystemRandom::new()
+        .fill(&mut nonce)
+        .map_err(|_| CodecError::Seal)?;
+    let unique = Nonce::assume_unique_for_key(nonce);
+    let aad = Aad::from(id.as_str());
+    cipher
+        .seal_in_place_append_tag(unique, aad, &mut text)
+        .map_err(|_| CodecError::Seal)?;
+    let mut data = nonce.to_vec();
+    data.append(&mut text);
+    Ok(data)
+}
+
+fn decrypt(cipher: &LessSafeKey, id: &KeyId, data: &[u8]) -> Result<Vec<u8>, CodecError> {
+    let (nonce, sealed) = data
+        .split_first_chunk::<NONCE_LEN>()
+        .ok_or(CodecError::Open)?;
+    let mut sealed = sealed.to_vec();
+    let nonce = Nonce::assume_unique_for_key(*nonce);
+    let plain = cipher
+        .open_in_place(nonce, Aad::from(id.as_str()), &mut sealed)
+        .map_err(|_| CodecError::Open)?;
+    Ok(plain.to_vec())
 }
 
 /// Decrypts every payload of a history, and puts the texts of its failures back.
@@ -153,8 +194,15 @@ impl PayloadCodec for Codec {
         _context: &SerializationContextData,
         payloads: Vec<Payload>,
     ) -> BoxFuture<'static, Result<Vec<Payload>, PayloadConversionError>> {
-        let sealed: Result<Vec<_>, _> = payloads.into_iter().map(|p| self.seal(p)).collect();
-        futures::future::ready(sealed.map_err(conversion)).boxed()
+        let codec = self.clone();
+        async move {
+            let mut sealed = Vec::with_capacity(payloads.len());
+            for payload in payloads {
+                sealed.push(codec.seal(payload).await.map_err(conversion)?);
+            }
+            Ok(sealed)
+        }
+        .boxed()
     }
 
     fn decode(
@@ -162,8 +210,15 @@ impl PayloadCodec for Codec {
         _context: &SerializationContextData,
         payloads: Vec<Payload>,
     ) -> BoxFuture<'static, Result<Vec<Payload>, PayloadConversionError>> {
-        let opened: Result<Vec<_>, _> = payloads.into_iter().map(|p| self.open(p)).collect();
-        futures::future::ready(opened.map_err(conversion)).boxed()
+        let codec = self.clone();
+        async move {
+            let mut opened = Vec::with_capacity(payloads.len());
+            for payload in payloads {
+                opened.push(codec.open(payload).await.map_err(conversion)?);
+            }
+            Ok(opened)
+        }
+        .boxed()
     }
 }
 
@@ -210,18 +265,35 @@ fn conversion(error: CodecError) -> PayloadConversionError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::DataKey;
+    use crate::envelope::tests::Pretended;
+    use crate::keys::{DataKey, RingKey};
+    use futures::executor::block_on;
     use proptest::prelude::*;
     use temporalio_common::protos::temporal::api::failure::v1::Failure;
     use temporalio_common::protos::temporal::api::history::v1::ActivityTaskFailedEventAttributes;
     use zeroize::Zeroizing;
 
-    fn key(name: &str, byte: u8) -> DataKey {
-        DataKey::new(name.parse().unwrap(), Zeroizing::new([byte; 32]))
+    fn key(name: &str, byte: u8) -> RingKey {
+        let bytes = Zeroizing::new([byte; 32]);
+        RingKey::Held(DataKey::new(name.parse().unwrap(), bytes))
     }
 
-    fn codec(active: DataKey, older: Vec<DataKey>) -> Codec {
+    fn wrapping(name: &str, service: &Arc<Pretended>) -> RingKey {
+        RingKey::Wrapping(name.parse().unwrap(), Arc::clone(service) as Arc<_>)
+    }
+
+    fn codec(active: RingKey, older: Vec<RingKey>) -> Codec {
         Codec::new(KeyRing::new(active, older).unwrap())
+    }
+
+    impl Codec {
+        fn sealed(&self, payload: Payload) -> Result<Payload, CodecError> {
+            block_on(self.seal(payload))
+        }
+
+        fn opened(&self, payload: Payload) -> Result<Payload, CodecError> {
+            block_on(self.open(payload))
+        }
     }
 
     fn payload(data: &[u8]) -> Payload {
@@ -235,38 +307,92 @@ mod tests {
     #[test]
     fn an_older_key_still_opens_what_it_sealed_and_a_retired_one_is_named() {
         let old = codec(key("k1", 1), vec![]);
-        let sealed = old.seal(payload(b"\"hello\"")).unwrap();
+        let sealed = old.sealed(payload(b"\"hello\"")).unwrap();
         let rotated = codec(key("k2", 2), vec![key("k1", 1)]);
-        assert_eq!(rotated.open(sealed.clone()).unwrap(), payload(b"\"hello\""));
-        let resealed = rotated.seal(payload(b"x")).unwrap();
+        assert_eq!(
+            rotated.opened(sealed.clone()).unwrap(),
+            payload(b"\"hello\"")
+        );
+        let resealed = rotated.sealed(payload(b"x")).unwrap();
         assert_eq!(resealed.metadata[KEY_ID], b"k2");
         let without = codec(key("k2", 2), vec![]);
-        let refused = without.open(sealed).unwrap_err();
+        let refused = without.opened(sealed).unwrap_err();
         assert_eq!(refused, CodecError::UnknownKey("k1".to_owned()));
     }
 
     #[test]
     fn another_key_of_the_same_name_opens_nothing() {
-        let sealed = codec(key("k1", 1), vec![]).seal(payload(b"x")).unwrap();
+        let sealed = codec(key("k1", 1), vec![]).sealed(payload(b"x")).unwrap();
         let other = codec(key("k1", 2), vec![]);
-        assert_eq!(other.open(sealed), Err(CodecError::Open));
+        assert_eq!(other.opened(sealed), Err(CodecError::Open));
     }
 
     #[test]
     fn the_name_of_the_key_cannot_be_exchanged() {
         let both = codec(key("k1", 1), vec![key("k2", 1)]);
-        let mut sealed = both.seal(payload(b"x")).unwrap();
+        let mut sealed = both.sealed(payload(b"x")).unwrap();
         sealed.metadata.insert(KEY_ID.to_owned(), b"k2".to_vec());
-        assert_eq!(both.open(sealed), Err(CodecError::Open));
+        assert_eq!(both.opened(sealed), Err(CodecError::Open));
     }
 
     #[test]
     fn without_keys_everything_passes_and_nothing_is_opened() {
         let clear = Codec::default();
-        assert_eq!(clear.seal(payload(b"x")).unwrap(), payload(b"x"));
-        let sealed = codec(key("k1", 1), vec![]).seal(payload(b"x")).unwrap();
-        let refused = clear.open(sealed).unwrap_err();
+        assert_eq!(clear.sealed(payload(b"x")).unwrap(), payload(b"x"));
+        let sealed = codec(key("k1", 1), vec![]).sealed(payload(b"x")).unwrap();
+        let refused = clear.opened(sealed).unwrap_err();
         assert_eq!(refused, CodecError::UnknownKey("k1".to_owned()));
+    }
+
+    #[test]
+    fn a_key_of_a_service_encrypts_beside_keys_that_are_held_and_is_asked_little() {
+        let service = Arc::new(Pretended::default());
+        let writer = codec(wrapping("kms", &service), vec![key("k1", 1)]);
+        let sealed = writer.sealed(payload(b"\"hello\"")).unwrap();
+        assert_eq!(sealed.metadata[KEY_ID], b"kms");
+        assert_eq!(sealed.metadata[DATA_KEY].len(), 32);
+        for _ in 0..20 {
+            writer.sealed(payload(b"x")).unwrap();
+            assert_eq!(
+                writer.opened(sealed.clone()).unwrap(),
+                payload(b"\"hello\"")
+            );
+        }
+        assert_eq!(service.calls(), 1);
+        let old = codec(key("k1", 1), vec![]).sealed(payload(b"x")).unwrap();
+        assert_eq!(writer.opened(old).unwrap(), payload(b"x"));
+
+        let reader = codec(key("k2", 2), vec![wrapping("kms", &service)]);
+        service.set_away(true);
+        let refused = reader.opened(sealed.clone()).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "the service of key kms gives no data key: nobody answers"
+        );
+        service.set_away(false);
+        assert_eq!(
+            reader.opened(sealed.clone()).unwrap(),
+            payload(b"\"hello\"")
+        );
+        service.set_away(true);
+        assert_eq!(reader.opened(sealed).unwrap(), payload(b"\"hello\""));
+    }
+
+    #[test]
+    fn what_belongs_to_a_service_is_not_opened_by_a_held_key_nor_the_other_way() {
+        let service = Arc::new(Pretended::default());
+        let wrapped = codec(wrapping("k", &service), vec![]);
+        let held = codec(key("k", 0), vec![]);
+        let sealed = wrapped.sealed(payload(b"x")).unwrap();
+        assert_eq!(held.opened(sealed.clone()), Err(CodecError::Open));
+        let mut bare = sealed.clone();
+        bare.metadata.remove(DATA_KEY);
+        assert_eq!(wrapped.opened(bare), Err(CodecError::Open));
+        let mut long = sealed;
+        let wrapped_key = vec![0; MOST_WRAPPED_BYTES + 1];
+        long.metadata.insert(DATA_KEY.to_owned(), wrapped_key);
+        assert_eq!(wrapped.opened(long), Err(CodecError::Open));
+        assert_eq!(service.calls(), 1);
     }
 
     #[tokio::test]
@@ -278,8 +404,8 @@ mod tests {
             encoded_attributes: Some(encoded),
             ..Default::default()
         };
-        let mut outer = failure(codec.seal(payload(texts)).unwrap());
-        outer.cause = Some(Box::new(failure(codec.seal(payload(texts)).unwrap())));
+        let mut outer = failure(codec.sealed(payload(texts)).unwrap());
+        outer.cause = Some(Box::new(failure(codec.sealed(payload(texts)).unwrap())));
         let attributes = ActivityTaskFailedEventAttributes {
             failure: Some(outer),
             ..Default::default()
@@ -306,19 +432,19 @@ mod tests {
             data in proptest::collection::vec(any::<u8>(), 0..300)
         ) {
             let codec = codec(key("k1", 1), vec![]);
-            let one = codec.seal(payload(&data)).unwrap();
-            let two = codec.seal(payload(&data)).unwrap();
+            let one = codec.sealed(payload(&data)).unwrap();
+            let two = codec.sealed(payload(&data)).unwrap();
             prop_assert_ne!(&one.data, &two.data);
-            prop_assert_eq!(codec.open(one).unwrap(), payload(&data));
+            prop_assert_eq!(codec.opened(one).unwrap(), payload(&data));
         }
 
         #[test]
         fn any_changed_byte_is_noticed(at in any::<prop::sample::Index>(), flip in 1u8..) {
             let codec = codec(key("k1", 1), vec![]);
-            let mut sealed = codec.seal(payload(b"\"take it back\"")).unwrap();
+            let mut sealed = codec.sealed(payload(b"\"take it back\"")).unwrap();
             let at = at.index(sealed.data.len());
             sealed.data[at] ^= flip;
-            prop_assert_eq!(codec.open(sealed), Err(CodecError::Open));
+            prop_assert_eq!(codec.opened(sealed), Err(CodecError::Open));
         }
 
         #[test]
@@ -331,7 +457,7 @@ mod tests {
                 (KEY_ID.to_owned(), name.into_bytes()),
             ]);
             let alien = Payload { metadata, data, ..Default::default() };
-            prop_assert!(codec.open(alien).is_err());
+            prop_assert!(codec.opened(alien).is_err());
         }
     }
 }

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
+
+use crate::envelope::{Envelope, KeyService};
 
 /// The most characters that a key's name may have.
 const MAX_ID: usize = 64;
@@ -87,11 +90,11 @@ impl DataKey {
         let bytes = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| KeyError::Form)?;
         Ok(Self::new(id, Zeroizing::new(bytes)))
     }
+}
 
-    fn cipher(&self) -> Result<LessSafeKey, KeyError> {
-        let key = UnboundKey::new(&AES_256_GCM, self.bytes.as_ref());
-        Ok(LessSafeKey::new(key.map_err(|_| KeyError::Form)?))
-    }
+pub(crate) fn cipher(bytes: &[u8; 32]) -> Result<LessSafeKey, KeyError> {
+    let key = UnboundKey::new(&AES_256_GCM, bytes);
+    Ok(LessSafeKey::new(key.map_err(|_| KeyError::Form)?))
 }
 
 impl fmt::Debug for DataKey {
@@ -102,10 +105,41 @@ impl fmt::Debug for DataKey {
     }
 }
 
+/// One key of a ring.
+#[derive(Debug)]
+pub enum RingKey {
+    /// The process holds it.
+    Held(DataKey),
+    /// A service holds it, and wraps the data keys that encrypt.
+    Wrapping(KeyId, Arc<dyn KeyService>),
+}
+
+impl RingKey {
+    fn id(&self) -> &KeyId {
+        match self {
+            Self::Held(key) => &key.id,
+            Self::Wrapping(id, _) => id,
+        }
+    }
+
+    fn entry(&self) -> Result<Entry, KeyError> {
+        Ok(match self {
+            Self::Held(key) => Entry::Held(Arc::new(cipher(&key.bytes)?)),
+            Self::Wrapping(_, service) => Entry::Wrapping(Envelope::new(Arc::clone(service))),
+        })
+    }
+}
+
+/// How a key of the ring encrypts and decrypts.
+pub(crate) enum Entry {
+    Held(Arc<LessSafeKey>),
+    Wrapping(Envelope),
+}
+
 /// The keys in use: the first encrypts, every one decrypts what it once encrypted.
 pub struct KeyRing {
     active: KeyId,
-    ciphers: BTreeMap<KeyId, LessSafeKey>,
+    entries: BTreeMap<KeyId, Entry>,
 }
 
 impl KeyRing {
@@ -113,18 +147,17 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`KeyError::Twice`] when two keys have one name.
-    pub fn new(active: DataKey, older: Vec<DataKey>) -> Result<Self, KeyError> {
-        let mut ciphers = BTreeMap::new();
-        let name = active.id.clone();
+    pub fn new(active: RingKey, older: Vec<RingKey>) -> Result<Self, KeyError> {
+        let mut entries = BTreeMap::new();
+        let name = active.id().clone();
         for key in std::iter::once(active).chain(older) {
-            let cipher = key.cipher()?;
-            if ciphers.insert(key.id.clone(), cipher).is_some() {
-                return Err(KeyError::Twice(key.id.clone()));
+            if entries.insert(key.id().clone(), key.entry()?).is_some() {
+                return Err(KeyError::Twice(key.id().clone()));
             }
         }
         Ok(Self {
             active: name,
-            ciphers,
+            entries,
         })
     }
 
@@ -134,12 +167,12 @@ impl KeyRing {
         &self.active
     }
 
-    pub(crate) fn writer(&self) -> Option<(&KeyId, &LessSafeKey)> {
-        self.ciphers.get_key_value(&self.active)
+    pub(crate) fn writer(&self) -> Option<(&KeyId, &Entry)> {
+        self.entries.get_key_value(&self.active)
     }
 
-    pub(crate) fn reader(&self, id: &KeyId) -> Option<&LessSafeKey> {
-        self.ciphers.get(id)
+    pub(crate) fn reader(&self, id: &KeyId) -> Option<&Entry> {
+        self.entries.get(id)
     }
 }
 
@@ -147,7 +180,7 @@ impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyRing")
             .field("active", &self.active)
-            .field("keys", &self.ciphers.keys().collect::<Vec<_>>())
+            .field("keys", &self.entries.keys().collect::<Vec<_>>())
             .finish()
     }
 }
@@ -156,8 +189,9 @@ impl fmt::Debug for KeyRing {
 mod tests {
     use super::*;
 
-    fn key(name: &str, byte: u8) -> DataKey {
-        DataKey::new(name.parse().unwrap(), Zeroizing::new([byte; 32]))
+    fn key(name: &str, byte: u8) -> RingKey {
+        let bytes = Zeroizing::new([byte; 32]);
+        RingKey::Held(DataKey::new(name.parse().unwrap(), bytes))
     }
 
     #[test]

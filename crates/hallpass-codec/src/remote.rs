@@ -67,69 +67,68 @@ impl JsonPayload {
 ///
 /// # Errors
 /// [`RemoteError`].
-pub fn decode_body(codec: &Codec, body: &[u8]) -> Result<Vec<u8>, RemoteError> {
-    convert(body, |payload| codec.open(payload))
+pub async fn decode_body(codec: &Codec, body: &[u8]) -> Result<Vec<u8>, RemoteError> {
+    convert(body, |payload| codec.open(payload)).await
 }
 
 /// Encrypts the payloads of a body with the active key.
 ///
 /// # Errors
 /// [`RemoteError`].
-pub fn encode_body(codec: &Codec, body: &[u8]) -> Result<Vec<u8>, RemoteError> {
-    convert(body, |payload| codec.seal(payload))
+pub async fn encode_body(codec: &Codec, body: &[u8]) -> Result<Vec<u8>, RemoteError> {
+    convert(body, |payload| codec.seal(payload)).await
 }
 
-fn convert(
-    body: &[u8],
-    each: impl Fn(Payload) -> Result<Payload, CodecError>,
-) -> Result<Vec<u8>, RemoteError> {
+async fn convert<F>(body: &[u8], each: impl Fn(Payload) -> F) -> Result<Vec<u8>, RemoteError>
+where
+    F: Future<Output = Result<Payload, CodecError>>,
+{
     let body: Body = serde_json::from_slice(body).map_err(RemoteError::Json)?;
-    let payloads: Result<Vec<_>, _> = body
-        .payloads
-        .into_iter()
-        .map(|payload| {
-            let converted = each(payload.into_payload()?).map_err(RemoteError::Codec)?;
-            Ok(JsonPayload::of(&converted))
-        })
-        .collect();
-    serde_json::to_vec(&Body {
-        payloads: payloads?,
-    })
-    .map_err(RemoteError::Json)
+    let mut payloads = Vec::with_capacity(body.payloads.len());
+    for payload in body.payloads {
+        let converted = each(payload.into_payload()?).await;
+        payloads.push(JsonPayload::of(&converted.map_err(RemoteError::Codec)?));
+    }
+    serde_json::to_vec(&Body { payloads }).map_err(RemoteError::Json)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DataKey, KeyRing};
+    use crate::{DataKey, KeyRing, RingKey};
+    use futures::executor::block_on;
     use proptest::prelude::*;
     use zeroize::Zeroizing;
 
     fn codec() -> Codec {
         let key = DataKey::new("k1".parse().unwrap(), Zeroizing::new([3; 32]));
-        Codec::new(KeyRing::new(key, vec![]).unwrap())
+        Codec::new(KeyRing::new(RingKey::Held(key), vec![]).unwrap())
+    }
+
+    fn decoded(body: &[u8]) -> Result<Vec<u8>, RemoteError> {
+        block_on(decode_body(&codec(), body))
     }
 
     #[test]
     fn a_body_goes_there_and_back() {
         let body =
             br#"{"payloads":[{"metadata":{"encoding":"anNvbi9wbGFpbg=="},"data":"ImhpIg=="}]}"#;
-        let sealed = encode_body(&codec(), body).unwrap();
+        let sealed = block_on(encode_body(&codec(), body)).unwrap();
         let text = String::from_utf8(sealed.clone()).unwrap();
         assert!(!text.contains("ImhpIg=="), "{text}");
-        assert_eq!(decode_body(&codec(), &sealed).unwrap(), body);
-        assert_eq!(decode_body(&codec(), body).unwrap(), body);
+        assert_eq!(decoded(&sealed).unwrap(), body);
+        assert_eq!(decoded(body).unwrap(), body);
     }
 
     proptest! {
         #[test]
         fn no_body_makes_it_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = decode_body(&codec(), &body);
+            let _ = decoded(&body);
         }
 
         #[test]
         fn what_is_no_body_is_refused(text in "[a-z{}\\[\\]\":]{0,40}") {
-            if let Ok(answer) = decode_body(&codec(), text.as_bytes()) {
+            if let Ok(answer) = decoded(text.as_bytes()) {
                 let answer: Body = serde_json::from_slice(&answer).unwrap();
                 prop_assert!(answer.payloads.iter().all(|p| p.data.is_empty()));
             }

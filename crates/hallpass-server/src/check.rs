@@ -2,8 +2,10 @@
 //! right and what to do about the rest.
 
 mod accounts;
+mod encryption;
 mod engine;
 mod issuers;
+mod notices;
 mod stores;
 
 use std::error::Error;
@@ -97,16 +99,20 @@ pub(crate) async fn run(path: &Path, output: Output) -> anyhow::Result<()> {
         Finding::right("policy", digest),
         Finding::right("signing key", format!("{}", key.public_key().id())),
     ];
-    let (engine, issuers, accounts, stores) = tokio::join!(
+    let (engine, encryption, issuers, accounts, stores, notices) = tokio::join!(
         engine::look(&config, &bundle),
+        encryption::look(&config),
         issuers::look(&config),
         accounts::look(&config, &bundle),
         stores::look(&config),
+        notices::look(&config),
     );
     checks.extend(engine);
+    checks.extend(encryption);
     checks.extend(issuers);
     checks.extend(accounts);
     checks.extend(stores);
+    checks.extend(notices);
     let wrong = checks
         .iter()
         .filter(|c| c.verdict == Verdict::Wrong)

@@ -1,5 +1,9 @@
 //! The command line of hallpassd.
 
+#[cfg(test)]
+mod deployment;
+pub(crate) mod manual;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -24,7 +28,7 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(
     name = "hallpassd",
-    version,
+    version = env!("HALLPASS_VERSION"),
     arg_required_else_help = true,
     max_term_width = 100,
     after_help = EXAMPLES
@@ -101,8 +105,8 @@ pub(crate) enum Command {
     /// Dial everything that a configuration names, and say what is right and what to do.
     ///
     /// Temporal with its namespace, the issuers with their keys, AWS with each account's provisioner,
-    /// its external id, boundaries and shared roles, and the archives. Changes nothing and opens no
-    /// port. Ends with 1 when something will not work.
+    /// its external id, boundaries and shared roles, keys of KMS, the archives, and where notices go.
+    /// Changes nothing, sends no notice and opens no port. Ends with 1 when something will not work.
     Check {
         /// The configuration to check.
         #[arg(long, env = "HALLPASS_CONFIG", value_name = "FILE")]
@@ -138,6 +142,12 @@ pub(crate) enum Command {
     },
     /// List every figure that /metrics serves: kind, name and meaning.
     PrintMetrics,
+    /// Print the manual page, or write it and one for each command into a folder.
+    Man {
+        /// The folder, for instance ~/.local/share/man/man1.
+        #[arg(value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
     /// Make a key for `temporal.encryption` in a new file that only its owner can read.
     NewEncryptionKey {
         /// The file to make; it must not exist.

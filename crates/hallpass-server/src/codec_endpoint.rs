@@ -60,8 +60,8 @@ impl Endpoint {
             Err((code, why)) => (code, format!("{why}\n")).into_response(),
             Ok(()) => {
                 let converted = match way {
-                    Way::Decode => decode_body(&self.codec, body),
-                    Way::Encode => encode_body(&self.codec, body),
+                    Way::Decode => decode_body(&self.codec, body).await,
+                    Way::Encode => encode_body(&self.codec, body).await,
                 };
                 match converted {
                     Ok(json) => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use hallpass_codec::Codec;
 use metrics_exporter_prometheus::PrometheusHandle;
 use temporalio_client::Client;
 use tokio::net::TcpListener;
@@ -11,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::api::auth::Door;
 use crate::bundle::Bundles;
 use crate::codec_endpoint::{self, Endpoint};
-use crate::config::{CodecEndpoint, Observe, Temporal};
+use crate::config::{CodecEndpoint, Observe};
 use crate::figures;
 use crate::observe::{self, Health};
 use crate::requests::Requests;
@@ -62,7 +63,7 @@ impl Doors {
         client: &Client,
         door: &Arc<Door>,
         bundles: &Arc<Bundles>,
-        temporal: &Temporal,
+        codec: Codec,
         role: Role,
     ) -> anyhow::Result<Watching> {
         let health = Arc::new(Health::default());
@@ -85,7 +86,7 @@ impl Doors {
                 .map(str::parse)
                 .transpose()?;
             let endpoint = Endpoint {
-                codec: temporal.codec()?,
+                codec,
                 door: Arc::clone(door),
                 bundles: Arc::clone(bundles),
                 allowed_origin,

@@ -15,6 +15,7 @@ mod dev;
 mod directory;
 mod doors;
 mod figures;
+mod key_service;
 mod keys;
 mod meter;
 mod observe;
@@ -73,6 +74,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             service_arn,
             format,
         } => account_setup::print(&config, &account, &service_arn, format),
+        Command::Man { dir } => cli::manual::write(dir.as_deref()),
         Command::PrintMetrics => {
             figures::print();
             Ok(())

@@ -17,6 +17,11 @@ use tokio::net::TcpListener;
 use crate::figures;
 use crate::requests::Requests;
 
+/// Where whoever restarts processes asks.
+pub(crate) const LIVE: &str = "/livez";
+/// Where whoever sends work asks.
+pub(crate) const READY: &str = "/readyz";
+
 /// How often Temporal is asked how it is and what is open.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -36,6 +41,7 @@ impl Health {
 
     /// No new work is taken from here on.
     pub(crate) fn drains(&self) {
+        tracing::info!("draining");
         self.draining.store(true, Ordering::Relaxed);
     }
 
@@ -95,8 +101,8 @@ pub(crate) async fn serve(
     figures: PrometheusHandle,
 ) -> std::io::Result<()> {
     let router = Router::new()
-        .route("/livez", get(|| async { "alive\n" }))
-        .route("/readyz", get(ready))
+        .route(LIVE, get(|| async { "alive\n" }))
+        .route(READY, get(ready))
         .route("/metrics", get(render))
         .with_state((health, figures));
     axum::serve(listener, router).await

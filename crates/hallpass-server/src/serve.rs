@@ -58,7 +58,7 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
     let bundles = Bundles::load(&config.policy.directory, config.fit(), None)?;
     let key = keys::load(&config.signing.key_file)?;
-    config.temporal.codec()?;
+    config.temporal.codec(&config.aws)?;
     if let Some(source) = &config.temporal.api_key {
         source.read("temporal.api_key")?;
     }
@@ -137,7 +137,8 @@ pub(crate) async fn run(
     let tls = config.listen.tls.as_ref().map(tls::acceptor).transpose()?;
     let doors = Doors::open(&config.observe, &config.codec_endpoint, role).await?;
     label(role, &bundles);
-    let client = temporal::connect(&config.temporal).await?;
+    let codec = config.temporal.codec(&config.aws)?;
+    let client = temporal::connect(&config.temporal, codec.clone()).await?;
     let workers = Workers {
         trust: trust.clone(),
         bundles: Arc::clone(&bundles),
@@ -151,7 +152,7 @@ pub(crate) async fn run(
         Requests::new(client.clone()).schedule_sweeps().await?;
     }
     let door = Arc::new(Door::new(Arc::clone(&verifier), config.limits));
-    let watching = doors.serve(&client, &door, &bundles, &config.temporal, role)?;
+    let watching = doors.serve(&client, &door, &bundles, codec, role)?;
     let archive = (config.archive, &config.signing, config.deployment.as_str());
     let archiver = archiver(archive, &config.aws, &signer, &client).await?;
     let archiving = archiver.clone().filter(|_| role.has(Role::Worker));
@@ -184,7 +185,6 @@ pub(crate) async fn run(
     };
     reload.abort();
     archiving.inspect(JoinHandle::abort);
-    tracing::info!("draining");
     watching.health.drains();
     let _ = stopping.send(true);
     drain(served, workers).await?;

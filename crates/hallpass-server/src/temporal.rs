@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hallpass_codec::Codec;
 use hallpass_workflows::names::SEARCH_ATTRIBUTES;
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, GrpcCompression, RetryOptions, TlsOptions,
@@ -13,7 +14,7 @@ use temporalio_common::protos::temporal::api::operatorservice::v1::{
     AddSearchAttributesRequest, ListSearchAttributesRequest,
 };
 
-use crate::config::{ConfigError, Temporal, TemporalTls};
+use crate::config::{Config, ConfigError, Temporal, TemporalTls};
 use crate::tls::{Identity, TlsError};
 
 /// Temporal cannot be used.
@@ -48,19 +49,23 @@ pub(crate) enum TemporalError {
 }
 
 /// Connects, and makes sure that what workflows set is known.
-pub(crate) async fn connect(config: &Temporal) -> Result<Client, TemporalError> {
-    let client = dial(config).await?;
+pub(crate) async fn connect(config: &Temporal, codec: Codec) -> Result<Client, TemporalError> {
+    let client = open(config, codec).await?;
     register_search_attributes(&client, &config.namespace).await?;
     Ok(client)
 }
 
 /// Connects, and changes nothing.
-pub(crate) async fn dial(config: &Temporal) -> Result<Client, TemporalError> {
+pub(crate) async fn dial(config: &Config) -> Result<Client, TemporalError> {
+    let codec = config.temporal.codec(&config.aws)?;
+    open(&config.temporal, codec).await
+}
+
+async fn open(config: &Temporal, codec: Codec) -> Result<Client, TemporalError> {
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| TemporalError::Connect {
         address: config.address.to_string(),
         source,
     };
-    let codec = config.codec()?;
     let api_key = config.api_key.as_ref();
     let api_key = api_key.map(|k| k.read("temporal.api_key")).transpose()?;
     let options = ConnectionOptions::new(config.address.clone())

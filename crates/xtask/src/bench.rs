@@ -39,6 +39,8 @@ pub(crate) enum Part {
     Lag,
     /// OpenBao, issuing and dropping as many leases
     Peer,
+    /// A steady rate through gRPC, then more than a caller may, while ends are due
+    Load,
     /// Starts, sizes, idle memory
     Cold,
 }

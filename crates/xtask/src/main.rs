@@ -10,6 +10,7 @@ mod openbao;
 mod progress;
 mod proto;
 mod readme;
+mod sbom;
 mod service;
 mod setup;
 mod stages;
@@ -67,6 +68,8 @@ enum Task {
     Bench(bench::Options),
     /// Check the model of access: every interleaving of requests, orders and faults.
     Model(model::Options),
+    /// Write the bill of materials of the shipped programs (CycloneDX 1.5, JSON).
+    Sbom(sbom::Options),
     /// Write `proto/hallpass.binpb`, the image that later changes may not break.
     ProtoImage,
 }
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Task::Test(options) => stages::run(&options),
         Task::Bench(options) => bench::measure(&options),
         Task::Model(options) => model::check(&options),
+        Task::Sbom(options) => sbom::write(&options),
         Task::ProtoImage => proto::write_image(),
     };
     match result {

@@ -110,6 +110,16 @@ pub(super) const WRONG: &[Row] = &[
     ),
     (
         "[policy]\n",
+        "[temporal.encryption]\nactive_key = \"k\"\n[temporal.encryption.keys]\n\
+         k = { kms = \"arn:aws:kms:us-east-1:111122223333:alias/k\" }\n[policy]\n",
+        [
+            "`temporal.encryption.keys.k",
+            "is not as it must be",
+            "{ kms = \"ARN\" }",
+        ],
+    ),
+    (
+        "[policy]\n",
         "[codec_endpoint]\naddress = \"127.0.0.1:1\"\n[policy]\n",
         [
             "`codec_endpoint`",

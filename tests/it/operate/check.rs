@@ -1,6 +1,6 @@
 //! `hallpassd check` dials the real parts, and names what is wrong with what to do.
 
-use harness::Private;
+use harness::{Private, Webhook};
 use serde_json::Value;
 
 /// A run with JSON: its exit code and what it found.
@@ -71,6 +71,8 @@ const OPEN_TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allo
 async fn a_right_world_is_found_right_in_every_part() {
     let world = Private::start().await;
     std::fs::create_dir_all(world.policy_archive()).unwrap();
+    let hook = Webhook::start(0).await;
+    crate::rules::notify(&world, &hook);
     let checked = check(&world).await;
     assert_eq!(checked.wrong(), Vec::<&str>::new(), "{:#}", checked.report);
     checked.is("right", "temporal http://", "answers", "");
@@ -100,6 +102,14 @@ async fn a_right_world_is_found_right_in_every_part() {
     );
     checked.is("right", "policy archive", "takes files", "");
     checked.is("note", "archive", "none", "[archive]");
+    checked.is("right", "key of notices", "notify.key", "");
+    checked.is("right", "notices to http://127.0.0.1:", "answers (", "");
+    assert!(hook.taken().is_empty() && hook.refused().is_empty());
+    let url = hook.url().to_owned();
+    assert!(
+        !checked.report.to_string().contains(&url),
+        "its path may be a secret"
+    );
 
     let shown = world.hallpassd(&["check"]).await;
     let shown = String::from_utf8(shown.stdout).unwrap();
@@ -207,6 +217,11 @@ async fn what_is_wrong_beside_aws_is_named_with_its_cure() {
             bucket = "no-such-bucket"
         };
         config.insert("archive".to_owned(), archive.into());
+        let notify = toml::toml! {
+            url = "http://127.0.0.1:1/secret-path"
+            key_file = "/no/such/key"
+        };
+        config.insert("notify".to_owned(), notify.into());
     });
     let checked = check(&world).await;
     checked.is("wrong", "keys of ", "127.0.0.1:1", "jwks_uri");
@@ -223,6 +238,10 @@ async fn what_is_wrong_beside_aws_is_named_with_its_cure() {
         "",
         "make the bucket",
     );
+
+    checked.is("wrong", "key of notices", "/no/such/key", "openssl rand");
+    checked.is("wrong", "notices to http://127.0.0.1:1", "", "notify.url");
+    assert!(!checked.report.to_string().contains("secret-path"));
 
     world.temporal.process().kill_hard().unwrap();
     let checked = check(&world).await;

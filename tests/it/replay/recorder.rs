@@ -71,6 +71,10 @@ impl People {
         self.alice.extend(&request.name, 5).await.unwrap();
         issue(&self.alice, &request.name).await.unwrap();
         keep("extended", request);
+        let request = self.open("sandbox-scratch", 8).await;
+        self.alice.extend(&request.name, 5).await.unwrap();
+        issue(&self.alice, &request.name).await.unwrap();
+        keep("giving-beats", request);
         let request = self.open("prod-reports", 60).await;
         self.alice.give_back(&request.name).await.unwrap();
         keep("returned", request);

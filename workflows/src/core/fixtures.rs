@@ -158,6 +158,7 @@ pub(super) fn waiting_for(requester: Principal) -> (RequestCore, AccessRequestSp
         stages: Default::default(),
         exception: None,
         notifies: false,
+        giving_beats: false,
     };
     let mut core = RequestCore::new(RUN.to_owned(), now());
     core.admit(Box::new(admitted), now());

@@ -13,7 +13,7 @@ use crate::temporal;
 pub(super) async fn look(config: &Config, bundle: &Bundle) -> Vec<Finding> {
     let address = config.temporal.address.to_string();
     let what = format!("temporal {address}");
-    let client = match temporal::dial(&config.temporal).await {
+    let client = match temporal::dial(config).await {
         Ok(client) => client,
         Err(error) => {
             let cure = "start it, or correct temporal.address, temporal.tls and temporal.api_key";

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use hallpass_codec::{Codec, DataKey, KeyId, KeyRing};
+use hallpass_aws::{AwsConfig, KmsKeyArn};
+use hallpass_codec::{Codec, DataKey, KeyId, KeyRing, RingKey};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::{ConfigError, wrong};
+use crate::key_service::Kms;
 use crate::private_file::{self, PrivateFileError};
 
 /// Where a secret is kept; the configuration never holds one itself.
@@ -138,22 +141,51 @@ pub(crate) struct TemporalTls {
 pub(crate) struct Encryption {
     /// The key that encrypts; all of `keys` decrypt.
     pub(crate) active_key: String,
-    pub(crate) keys: BTreeMap<String, SecretSource>,
+    pub(crate) keys: BTreeMap<String, KeyOrigin>,
+}
+
+/// Where a key that encrypts for Temporal is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum KeyOrigin {
+    /// The name of an environment variable.
+    Env(String),
+    /// A file that only its owner reads.
+    File(PathBuf),
+    /// A key of AWS KMS, which wraps the data keys that encrypt.
+    Kms(KmsKeyArn),
+}
+
+impl KeyOrigin {
+    /// What reads the key, or the key of KMS.
+    fn source(&self) -> Result<SecretSource, &KmsKeyArn> {
+        match self {
+            Self::Env(name) => Ok(SecretSource::Env(name.clone())),
+            Self::File(path) => Ok(SecretSource::File(path.clone())),
+            Self::Kms(arn) => Err(arn),
+        }
+    }
 }
 
 impl Encryption {
-    fn ring(&self) -> Result<KeyRing, ConfigError> {
+    fn ring(&self, namespace: &str, aws: &AwsConfig) -> Result<KeyRing, ConfigError> {
         let table = "temporal.encryption.keys";
         let mut keys = BTreeMap::new();
-        for (name, source) in &self.keys {
+        for (name, origin) in &self.keys {
             let key = format!("{table}.{name}");
             let form = |error: hallpass_codec::KeyError| {
                 let cure = "make one with `hallpassd new-encryption-key FILE`";
                 wrong_error(&key, format!("cannot be used: {error}"), cure)
             };
             let id: KeyId = name.parse().map_err(form)?;
-            let text = source.read(&key)?;
-            keys.insert(name.clone(), DataKey::parse(id, &text).map_err(form)?);
+            let held = match origin.source() {
+                Ok(source) => {
+                    let text = source.read(&key)?;
+                    RingKey::Held(DataKey::parse(id, &text).map_err(form)?)
+                }
+                Err(arn) => RingKey::Wrapping(id, Arc::new(Kms::new(aws, arn, namespace))),
+            };
+            keys.insert(name.clone(), held);
         }
         let Some(active) = keys.remove(&self.active_key) else {
             return Err(wrong_error(
@@ -173,10 +205,10 @@ impl Encryption {
 }
 
 impl Temporal {
-    /// What encrypts payloads; nothing does without keys.
-    pub(crate) fn codec(&self) -> Result<Codec, ConfigError> {
+    /// What encrypts payloads; nothing does without keys. Nothing is sent.
+    pub(crate) fn codec(&self, aws: &AwsConfig) -> Result<Codec, ConfigError> {
         match &self.encryption {
-            Some(encryption) => encryption.ring().map(Codec::new),
+            Some(encryption) => encryption.ring(&self.namespace, aws).map(Codec::new),
             None => Ok(Codec::default()),
         }
     }

@@ -36,7 +36,7 @@ const FORMS: [(&str, &str); 8] = [
     ),
     (
         "temporal.encryption.keys",
-        "write NAME = { file = \"PATH\" } for each key",
+        "write NAME = { file = \"PATH\" } or { kms = \"ARN\" } for each key",
     ),
     (
         "secret_access_key",

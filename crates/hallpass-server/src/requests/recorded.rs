@@ -3,6 +3,7 @@
 use hallpass_types::{AccessRequestId, EndInstant, Phase};
 use hallpass_workflows::names::{SA_END, SA_PHASE, workflow_id};
 use jiff::Timestamp;
+use temporalio_common::data_converters::SerializationContextData;
 use temporalio_common::protos::temporal::api::common::v1::{
     Payload, SearchAttributes, WorkflowExecution,
 };
@@ -64,12 +65,15 @@ impl Requests {
         else {
             return Err(unavailable(doing, "the history has no start"));
         };
-        let payload = start.input.and_then(|p| p.payloads.into_iter().next());
+        let payloads = start.input.map(|p| p.payloads).unwrap_or_default();
+        let codec = self.client.options().data_converter.codec();
+        let opened = codec.decode(&SerializationContextData::None, payloads);
+        let opened = opened.await.map_err(|e| unavailable(doing, e))?;
         let attributes = info.search_attributes.unwrap_or_default();
         let published = |name| read(attributes.indexed_fields.get(name));
         let instant = first.event_time.unwrap_or_default();
         Ok(Recorded {
-            start: read(payload.as_ref()).unwrap_or_default(),
+            start: read(opened.first()).unwrap_or_default(),
             run: start.first_execution_run_id,
             started_at: Timestamp::new(instant.seconds, instant.nanos).unwrap_or_default(),
             phase: published(SA_PHASE)

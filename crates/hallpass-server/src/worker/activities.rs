@@ -27,6 +27,7 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use super::decisions::Proofs;
 use super::evidence::{SignedDecision, Trust, Unproven, Verified};
 use super::failure::{aws_error, fatal, retry, words};
+use super::heartbeat::beating;
 use super::notify::Notifier;
 use super::standing;
 use crate::bundle::Bundles;
@@ -158,9 +159,12 @@ impl Bodies {
         ctx: ActivityContext,
         input: ProvisionInput,
     ) -> Result<Grant, ActivityError> {
-        let verified = self.authorize(&ctx, &input.evidence, input.end).await?;
-        let order = aws_order(&verified.spec, &input.evidence.entitlement, input.end);
-        self.aws.provision(&order).await.map_err(aws_error)
+        beating(&ctx, async {
+            let verified = self.authorize(&ctx, &input.evidence, input.end).await?;
+            let order = aws_order(&verified.spec, &input.evidence.entitlement, input.end);
+            self.aws.provision(&order).await.map_err(aws_error)
+        })
+        .await
     }
 
     #[activity(definition = ports::MoveFence)]
@@ -169,13 +173,13 @@ impl Bodies {
         ctx: ActivityContext,
         input: MoveFenceInput,
     ) -> Result<(), ActivityError> {
-        let verified = self.authorize(&ctx, &input.evidence, input.end).await?;
-        let order = aws_order(&verified.spec, &input.evidence.entitlement, input.end);
-        self.aws
-            .move_fence(&order, &input.grant)
-            .await
-            .map(|_| ())
-            .map_err(aws_error)
+        beating(&ctx, async {
+            let verified = self.authorize(&ctx, &input.evidence, input.end).await?;
+            let order = aws_order(&verified.spec, &input.evidence.entitlement, input.end);
+            let moved = self.aws.move_fence(&order, &input.grant).await;
+            moved.map(|_| ()).map_err(aws_error)
+        })
+        .await
     }
 
     #[activity(definition = ports::Issue)]
@@ -184,7 +188,97 @@ impl Bodies {
         ctx: ActivityContext,
         input: IssueInput,
     ) -> Result<SealedCredentials, ActivityError> {
-        let verified = self.authorize(&ctx, &input.evidence, input.end).await?;
+        beating(&ctx, self.session(&ctx, input)).await
+    }
+}
+
+impl Bodies {
+    /// Asks the gates about a verified request, and plans its grant.
+    fn answer(
+        &self,
+        bundle: &Bundle,
+        spec: AccessRequestSpec,
+        start: Envelope,
+        entitlement: Entitlement,
+        now: Timestamp,
+    ) -> Result<Admission, ActivityError> {
+        let request = bundle.request_of(&spec, &entitlement, spec.duration, now);
+        let facts = RequestFacts {
+            id: &spec.id,
+            requester: &spec.requester,
+            entitlement: &entitlement,
+            duration: spec.duration,
+            break_glass: spec.break_glass,
+        };
+        let required = bundle.approvals_required(&facts, now);
+        let activate = bundle.activate(&facts, Default::default(), now);
+        let exception = bundle.exception(&facts, Default::default(), &activate, now);
+        let stages = bundle.stages(&entitlement.id).cloned();
+        figures::gate("request", request.allows());
+        let settings = bundle.settings();
+        let end = EndInstant::after(now, spec.duration);
+        let planned = aws_order(&spec, &entitlement, end)
+            .planned_grant()
+            .map_err(fatal)?;
+        Ok(Admission::Answered(Box::new(Admitted {
+            start,
+            keyring: self.trust.keyring.clone(),
+            deployment: self.trust.deployment.clone(),
+            request,
+            activate,
+            required,
+            planned,
+            approval_window_seconds: settings.approval_window_seconds,
+            max_issues: settings.max_credential_issues,
+            stages: stages.unwrap_or_default(),
+            exception,
+            notifies: self.notifier.is_some(),
+            giving_beats: true,
+            spec,
+            entitlement,
+        })))
+    }
+
+    /// Counts decisions as the directory and policy see their makers now; `asked` is the whole
+    /// duration that an extension asks for. An approval for less than an extended grant lasts in
+    /// all does not count for it.
+    async fn count(
+        &self,
+        bundle: &Bundle,
+        mut verified: Verified,
+        asked: Option<GrantDuration>,
+    ) -> Result<Counted, ActivityError> {
+        let requester = &verified.spec.requester;
+        verified.spec.requester = standing::needed_requester(&self.directory, requester).await?;
+        let signed = std::mem::take(&mut verified.decisions);
+        let proven = self.proofs.prove(signed).await?;
+        let decisions = standing::decisions(&self.directory, bundle, proven.decisions).await?;
+        let said = || decisions.standing.iter().map(SignedDecision::said);
+        let mut weighed = bundle.tally(&verified.facts(verified.spec.duration), said());
+        let granted = weighed.at_most.unwrap_or(verified.spec.duration);
+        let extended = GrantDuration::from_seconds(verified.longest(granted).as_secs());
+        let duration = asked.map_or(extended, Ok).map_err(fatal)?;
+        if asked.is_some() || duration > granted {
+            weighed = bundle.tally_extension(&verified.facts(duration), said());
+        }
+        weighed.not_counted.extend(decisions.gone);
+        Ok(Counted {
+            verified,
+            weighed,
+            granted,
+            duration,
+            proofs: proven.proofs,
+            disproved: proven.disproved,
+        })
+    }
+
+    /// A session for the requester, sealed to the key in the signed order.
+    async fn session(
+        &self,
+        ctx: &ActivityContext,
+        input: IssueInput,
+    ) -> Result<SealedCredentials, ActivityError> {
+        let verified = self.authorize(ctx, &input.evidence, input.end).await?;
         let spec = &verified.spec;
         let statement = self
             .trust
@@ -233,86 +327,6 @@ impl Bodies {
             encapsulated_key: BASE64.encode(&sealed.encapsulated_key),
             ciphertext: BASE64.encode(&sealed.ciphertext),
             associated_data,
-        })
-    }
-}
-
-impl Bodies {
-    /// Asks the gates about a verified request, and plans its grant.
-    fn answer(
-        &self,
-        bundle: &Bundle,
-        spec: AccessRequestSpec,
-        start: Envelope,
-        entitlement: Entitlement,
-        now: Timestamp,
-    ) -> Result<Admission, ActivityError> {
-        let request = bundle.request_of(&spec, &entitlement, spec.duration, now);
-        let facts = RequestFacts {
-            id: &spec.id,
-            requester: &spec.requester,
-            entitlement: &entitlement,
-            duration: spec.duration,
-            break_glass: spec.break_glass,
-        };
-        let required = bundle.approvals_required(&facts, now);
-        let activate = bundle.activate(&facts, Default::default(), now);
-        let exception = bundle.exception(&facts, Default::default(), &activate, now);
-        let stages = bundle.stages(&entitlement.id).cloned();
-        figures::gate("request", request.allows());
-        let settings = bundle.settings();
-        let end = EndInstant::after(now, spec.duration);
-        let planned = aws_order(&spec, &entitlement, end)
-            .planned_grant()
-            .map_err(fatal)?;
-        Ok(Admission::Answered(Box::new(Admitted {
-            start,
-            keyring: self.trust.keyring.clone(),
-            deployment: self.trust.deployment.clone(),
-            request,
-            activate,
-            required,
-            planned,
-            approval_window_seconds: settings.approval_window_seconds,
-            max_issues: settings.max_credential_issues,
-            stages: stages.unwrap_or_default(),
-            exception,
-            notifies: self.notifier.is_some(),
-            spec,
-            entitlement,
-        })))
-    }
-
-    /// Counts decisions as the directory and policy see their makers now; `asked` is the whole
-    /// duration that an extension asks for. An approval for less than an extended grant lasts in
-    /// all does not count for it.
-    async fn count(
-        &self,
-        bundle: &Bundle,
-        mut verified: Verified,
-        asked: Option<GrantDuration>,
-    ) -> Result<Counted, ActivityError> {
-        let requester = &verified.spec.requester;
-        verified.spec.requester = standing::needed_requester(&self.directory, requester).await?;
-        let signed = std::mem::take(&mut verified.decisions);
-        let proven = self.proofs.prove(signed).await?;
-        let decisions = standing::decisions(&self.directory, bundle, proven.decisions).await?;
-        let said = || decisions.standing.iter().map(SignedDecision::said);
-        let mut weighed = bundle.tally(&verified.facts(verified.spec.duration), said());
-        let granted = weighed.at_most.unwrap_or(verified.spec.duration);
-        let extended = GrantDuration::from_seconds(verified.longest(granted).as_secs());
-        let duration = asked.map_or(extended, Ok).map_err(fatal)?;
-        if asked.is_some() || duration > granted {
-            weighed = bundle.tally_extension(&verified.facts(duration), said());
-        }
-        weighed.not_counted.extend(decisions.gone);
-        Ok(Counted {
-            verified,
-            weighed,
-            granted,
-            duration,
-            proofs: proven.proofs,
-            disproved: proven.disproved,
         })
     }
 

@@ -7,6 +7,7 @@ use super::manifest::{Dependency, Package};
 const LAYERS: &[(&str, Ours)] = &[
     ("hallpass-types", Ours::Only(&[])),
     ("hallpass-seal", Ours::Only(&["hallpass-types"])),
+    ("hallpass-build", Ours::Only(&[])),
     ("hallpass-codec", Ours::Only(&[])),
     ("hallpass-evidence", Ours::Only(&["hallpass-types"])),
     ("hallpass-proto", Ours::Only(&["hallpass-types"])),
@@ -91,6 +92,7 @@ const LAYERS: &[(&str, Ours)] = &[
             "hallpass-seal",
             "hallpass-archive",
             "hallpass-audit",
+            "hallpass-build",
             "hallpass-login",
             "hallpass-report",
             "hallpass-bundle",
