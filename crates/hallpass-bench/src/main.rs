@@ -7,6 +7,7 @@ mod lag;
 mod options;
 mod peer;
 mod procs;
+mod records;
 mod report;
 mod short;
 mod stats;
@@ -41,6 +42,9 @@ async fn run(part: Part) -> anyhow::Result<()> {
             let report = peer::measure(openbao, *count, *open_for).await?;
             return report.publish(&folder()?);
         }
+        Part::Archive { count } => return records::archive(*count).await?.publish(&folder()?),
+        Part::Verify { count } => return records::verify(*count).await?.publish(&folder()?),
+        Part::Mutations { step } => return records::mutations(*step),
         _ => {}
     }
     let mut world = World::start().await?;
@@ -58,7 +62,7 @@ async fn run(part: Part) -> anyhow::Result<()> {
             ("lag", rows)
         }
         Part::Cold => ("cold", cold::measure(&mut world).await?),
-        Part::Peer { .. } | Part::FloorWorker { .. } => return Ok(()),
+        _ => return Ok(()),
     };
     world.report(name, rows).publish(&folder()?)
 }
