@@ -5,6 +5,9 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+mod bucket;
+mod retention;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -200,69 +203,6 @@ async fn what_is_late_is_told_until_it_is_archived() {
     assert_eq!(run(&dave).await.unwrap().archived, 0, "twice is once");
     let log = std::fs::read_to_string(&service.log).unwrap();
     assert!(log.contains("requests were not archived in time"), "loudly");
-}
-
-/// The root of the hub account, for what the test arranges.
-fn root() -> SecretCredentials {
-    SecretCredentials::new(
-        HUB.to_owned(),
-        Zeroizing::new(hallpass_standins::ROOT_SECRET_ACCESS_KEY.to_owned()),
-        Zeroizing::new(String::new()),
-        Timestamp::MAX,
-    )
-}
-
-#[tokio::test]
-async fn an_archive_in_a_bucket_is_locked_object_by_object() {
-    let world = Private::start().await;
-    let s3 = SignedHttp::new(Some(world.ministack.endpoint().parse().unwrap())).unwrap();
-    let mut make = SignedRequest::put("s3", "us-east-1", "/history", Vec::new());
-    make.headers = vec![("x-amz-bucket-object-lock-enabled", "true".to_owned())];
-    assert_eq!(s3.send(&root(), make).await.unwrap().status, 200);
-    let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
-    let parameters = [
-        ("Action", "PutUserPolicy"),
-        ("UserName", "hallpass-service"),
-        ("PolicyName", "archive"),
-        ("PolicyDocument", policy),
-    ];
-    world.aws().as_root(HUB, &parameters).await;
-    let lock = "{ mode = \"governance\", days = 400 }";
-    let store = format!(
-        "kind = \"s3\"\nbucket = \"history\"\nprefix = \"hallpass/\"\nobject_lock = {lock}"
-    );
-    configure(&world, "interval_seconds = 3600", &store);
-    let _service = world.serve("all").await;
-    let (alice, dave) = (world.client("alice").await, world.client("dave").await);
-    withdrawn(&alice).await;
-    assert_eq!(run(&dave).await.unwrap().archived, 1);
-    withdrawn(&alice).await;
-    let done = run(&dave).await.unwrap();
-    let after = done.status.unwrap();
-    assert_eq!(
-        (done.archived, after.size >= 2, after.waiting),
-        (1, true, 0)
-    );
-    let trusted: [LogKey; 1] = [after.log_key.parse().unwrap()];
-    assert!(SignedCheckpoint::open(&after.checkpoint, &trusted).is_ok());
-
-    let list = SignedRequest::get("s3", "us-east-1", "/history?list-type=2");
-    let list = s3.send(&root(), list).await.unwrap();
-    let list = String::from_utf8_lossy(&list.body).into_owned();
-    let keys: Vec<_> = list
-        .split("<Key>")
-        .skip(1)
-        .filter_map(|rest| rest.split_once("</Key>").map(|(key, _)| key))
-        .collect();
-    let histories: Vec<_> = keys.iter().filter(|k| k.contains("histories/")).collect();
-    assert!(histories.len() >= 2, "{keys:?}");
-    for key in histories {
-        let path = format!("/history/{key}?retention");
-        let kept = SignedRequest::get("s3", "us-east-1", &path);
-        let kept = s3.send(&root(), kept).await.unwrap();
-        let kept = String::from_utf8_lossy(&kept.body).into_owned();
-        assert!(kept.contains("GOVERNANCE"), "{key}: {kept}");
-    }
 }
 
 /// Runs `hallpass-audit verify` on a bundle.

@@ -247,7 +247,7 @@ async fn pages_are_resumed_and_make_one_chain() {
     let bundle = Bundle::of(files.clone()).unwrap();
     assert_eq!(bundle.pages().count(), 3);
     bundle.verify(&Keyring::new(bundle.keys())).unwrap();
-    assert!(!bundle.policies().is_empty());
+    assert!(!bundle.policies().unwrap().is_empty());
     // A page that is left out is missed, wherever it was.
     for page in 1..=3 {
         let mut fewer = files.clone();

@@ -1,6 +1,7 @@
 //! A store in a folder: written beside, synced, and put in place in one step.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Component, Path, PathBuf};
@@ -12,6 +13,9 @@ use futures::future::BoxFuture;
 use hallpass_types::Sha256Digest;
 
 use crate::store::{Object, Store, StoreError, Version};
+
+/// Folders that are remembered as durable; a year of requests has more.
+const REMEMBERED: usize = 4096;
 
 /// A folder. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -25,6 +29,23 @@ struct Inner {
     /// Folders whose entry in their parent is known to be durable.
     synced: Mutex<HashSet<PathBuf>>,
     serial: AtomicU64,
+    steps: Steps,
+}
+
+/// Asked before each step on the disk, by its name; an error stands for a disk that is gone.
+#[derive(Clone, Default)]
+struct Steps(Option<Arc<dyn Fn(&'static str) -> io::Result<()> + Send + Sync>>);
+
+impl Steps {
+    fn before(&self, step: &'static str) -> io::Result<()> {
+        self.0.as_ref().map_or(Ok(()), |ask| ask(step))
+    }
+}
+
+impl fmt::Debug for Steps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Steps")
+    }
 }
 
 impl Directory {
@@ -33,11 +54,16 @@ impl Directory {
     /// # Errors
     /// When the folder cannot be made.
     pub fn open(root: &Path) -> io::Result<Self> {
+        Self::with(root, Steps::default())
+    }
+
+    fn with(root: &Path, steps: Steps) -> io::Result<Self> {
         fs::create_dir_all(root.join("tmp"))?;
         let inner = Inner {
             root: root.to_owned(),
             synced: Mutex::default(),
             serial: AtomicU64::new(0),
+            steps,
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -67,11 +93,21 @@ impl Directory {
 impl Inner {
     /// A file with these bytes that nobody sees yet.
     fn aside(&self, bytes: &[u8]) -> io::Result<PathBuf> {
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}-{serial}", std::process::id());
-        let path = self.root.join("tmp").join(name);
-        let mut file = File::create(&path)?;
+        self.steps.before("make a file aside")?;
+        let (path, mut file) = loop {
+            let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+            let name = format!("{}-{serial}", std::process::id());
+            let path = self.root.join("tmp").join(name);
+            // One that is there may be the second name of an object: it is never written to again.
+            match File::create_new(&path) {
+                Ok(file) => break (path, file),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        };
+        self.steps.before("write it")?;
         file.write_all(bytes)?;
+        self.steps.before("sync it")?;
         file.sync_all()?;
         Ok(path)
     }
@@ -82,12 +118,16 @@ impl Inner {
         if self.known(&folder) {
             return Ok(folder);
         }
+        self.steps.before("make a folder")?;
         fs::create_dir_all(&folder)?;
         let above = folder.ancestors().skip(1);
         for ancestor in above.take_while(|a| a.starts_with(&self.root)) {
-            sync(ancestor)?;
+            self.sync(ancestor)?;
         }
         let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        if synced.len() >= REMEMBERED {
+            synced.clear();
+        }
         synced.insert(folder.clone());
         Ok(folder)
     }
@@ -100,16 +140,20 @@ impl Inner {
     fn create(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         let folder = self.folder(path).map_err(StoreError::io)?;
         let aside = self.aside(bytes).map_err(StoreError::io)?;
+        self.steps
+            .before("put it in place")
+            .map_err(StoreError::io)?;
         let linked = fs::hard_link(&aside, path);
+        self.steps.before("clear up").map_err(StoreError::io)?;
         fs::remove_file(&aside).map_err(StoreError::io)?;
         match linked {
-            Ok(()) => sync(&folder).map_err(StoreError::io),
+            Ok(()) => self.sync(&folder).map_err(StoreError::io),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if fs::read(path).map_err(StoreError::io)? != bytes {
                     return Err(StoreError::Differs);
                 }
                 // Whoever made it may have died before it was durable.
-                sync(&folder).map_err(StoreError::io)
+                self.sync(&folder).map_err(StoreError::io)
             }
             Err(error) => Err(StoreError::io(error)),
         }
@@ -134,14 +178,16 @@ impl Inner {
             return Err(StoreError::Conflict);
         }
         let aside = self.aside(bytes).map_err(StoreError::io)?;
+        self.steps.before("replace it").map_err(StoreError::io)?;
         fs::rename(&aside, path).map_err(StoreError::io)?;
-        sync(&folder).map_err(StoreError::io)?;
+        self.sync(&folder).map_err(StoreError::io)?;
         Ok(version(bytes))
     }
-}
 
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    fn sync(&self, folder: &Path) -> io::Result<()> {
+        self.steps.before("sync a folder")?;
+        File::open(folder)?.sync_all()
+    }
 }
 
 fn version(bytes: &[u8]) -> Version {
@@ -185,10 +231,126 @@ impl Store for Directory {
     }
 
     fn discard<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, ()> {
-        let gone = self.on_disk(folder, |_, path| {
-            fs::remove_dir_all(path).map_err(StoreError::io)
+        let gone = self.on_disk(folder, |inner, path| {
+            let go = || {
+                inner.steps.before("discard a folder")?;
+                fs::remove_dir_all(path)
+            };
+            go().map_err(StoreError::io)
         });
         // What stays behind is in nobody's way.
         gone.map(drop).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::atomic::AtomicUsize;
+
+    use hallpass_evidence::SigningKey;
+    use hallpass_types::AccessRequestId;
+
+    use super::*;
+    use crate::{
+        ArchiveError, Closed, Entry, KeyName, LogSigner, Record, RunId, Sequencer, checkpoint,
+        digest, prove_consistency, verify,
+    };
+
+    /// Records before the kill, and after it.
+    const BEFORE: u64 = 2;
+    const ALL: u64 = 5;
+
+    fn signer() -> LogSigner {
+        let key = Arc::new(SigningKey::from_seed(&[7; 32]));
+        LogSigner::new(KeyName::parse("hallpass/test").unwrap(), key)
+    }
+
+    fn entry(n: u64) -> Entry {
+        let history = format!("{n}").into_bytes();
+        let closed = Closed {
+            status: "completed".to_owned(),
+            at: "2026-11-22T10:00:00Z".parse().unwrap(),
+        };
+        let request = AccessRequestId::parse(&format!("ar-{n:026}")).unwrap();
+        let run = RunId::parse(&format!("run-{n}")).unwrap();
+        Entry {
+            record: Record::new(request, run, 1, digest(&history), Some(closed)),
+            history,
+        }
+    }
+
+    /// Appends what is missing, and one that is there.
+    async fn append(store: Directory) -> Result<usize, ArchiveError> {
+        let opened = Sequencer::open(Arc::new(store), signer(), &[]);
+        let entries: Vec<Entry> = (BEFORE - 1..ALL).map(entry).collect();
+        opened.await?.append(&entries).await
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let path = entry.unwrap().path();
+            let there = to.join(path.file_name().unwrap());
+            match path.is_dir() {
+                true => copy(&path, &there),
+                false => drop(fs::copy(&path, &there).unwrap()),
+            }
+        }
+    }
+
+    /// The disk is gone from step `last` on; counts the steps.
+    fn killed_at(last: usize) -> (Steps, Arc<AtomicUsize>) {
+        let count = Arc::new(AtomicUsize::new(0));
+        let steps = Arc::clone(&count);
+        let ask = move |step: &'static str| match steps.fetch_add(1, Ordering::SeqCst) < last {
+            true => Ok(()),
+            false => Err(io::Error::other(step)),
+        };
+        (Steps(Some(Arc::new(ask))), count)
+    }
+
+    #[tokio::test]
+    async fn a_kill_before_any_step_on_the_disk_loses_nothing_and_doubles_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().join("base");
+        let first: Vec<Entry> = (0..BEFORE).map(entry).collect();
+        let store = Arc::new(Directory::open(&base).unwrap());
+        let mut sequencer = Sequencer::open(store.clone(), signer(), &[]).await.unwrap();
+        sequencer.append(&first).await.unwrap();
+        let trusted = [signer().verifier()];
+        let old = checkpoint(&*store, &trusted).await.unwrap().unwrap();
+        let mut kills = 0;
+        loop {
+            let root = dir.path().join(format!("{kills}"));
+            copy(&base, &root);
+            let (steps, count) = killed_at(kills);
+            let store = Directory::with(&root, steps).unwrap();
+            let whole = append(store).await.is_ok();
+            let tried = count.load(Ordering::SeqCst);
+            let store = Directory::open(&root).unwrap();
+            append(store.clone()).await.unwrap();
+            let mut requests = BTreeSet::new();
+            let found = verify(&store, &trusted, |_, record, _| {
+                assert!(requests.insert(record.access_request.clone()), "twice");
+            });
+            let size = found.await.unwrap().checkpoint.size;
+            assert_eq!(
+                (size, requests.len() as u64),
+                (ALL, ALL),
+                "killed at {kills}"
+            );
+            let head = checkpoint(&store, &trusted).await.unwrap().unwrap();
+            let proof = prove_consistency(&store, &head, BEFORE).await.unwrap();
+            let shown = proof.verify(old.checkpoint(), &trusted).unwrap();
+            assert_eq!(shown, head.checkpoint(), "killed at {kills}");
+            fs::remove_dir_all(&root).unwrap();
+            if whole {
+                assert!(tried <= kills, "the last one was not killed");
+                break;
+            }
+            kills += 1;
+        }
+        assert!(kills > 80, "{kills}");
     }
 }

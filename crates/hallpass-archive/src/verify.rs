@@ -53,6 +53,37 @@ pub async fn find(
     Ok(Some((marker.index, marker.record)))
 }
 
+/// The records of a log from `index` on, with their indexes, as far as one read brings them; none
+/// at its end.
+///
+/// # Errors
+/// [`ArchiveError`] when the store fails or is damaged.
+pub async fn records(
+    store: &dyn Store,
+    head: Checkpoint,
+    index: u64,
+) -> Result<Vec<(u64, Record)>, ArchiveError> {
+    let number = index / WIDTH;
+    let Some(tile) = bundle(number, head.size).filter(|_| index < head.size) else {
+        return Ok(Vec::new());
+    };
+    let all = (number * WIDTH..).zip(entries(store, &tile).await?);
+    let read = |(at, bytes): (u64, Vec<u8>)| {
+        let record = Record::from_bytes(&bytes);
+        let record = record.map_err(|why| ArchiveError::Damaged(format!("record {at}: {why}")))?;
+        Ok((at, record))
+    };
+    all.skip_while(|(at, _)| *at < index).map(read).collect()
+}
+
+/// The history that a record names.
+///
+/// # Errors
+/// [`ArchiveError`] when the store fails, or holds something else.
+pub async fn history_of(store: &dyn Store, record: &Record) -> Result<Vec<u8>, ArchiveError> {
+    held(store, &record.history).await
+}
+
 /// Checks every record and every history, in the log's order; memory does not grow with the log.
 /// `each` sees what was checked.
 ///

@@ -183,6 +183,11 @@ impl Facts {
         }
     }
 
+    /// When workflow code saw what an event tells; `None` where no task followed.
+    pub(crate) fn seen(&self, event_id: i64) -> Option<Timestamp> {
+        self.seen_at.get(&event_id).copied()
+    }
+
     fn message(&mut self, event_id: i64, door: &str, payloads: Option<&Payloads>) {
         self.messages.push(Message {
             event_id,

@@ -9,10 +9,12 @@ mod facts;
 pub mod ocsf;
 pub mod picture;
 mod read;
+mod snapshot;
 mod timeline;
 
 pub use checks::{Check, RecordedAnswer, Trust, Verdict, answers, checks, weighings};
 pub use read::{NotWhole, ReadError, check_whole, is_closed, read_history, to_proto_json};
+pub use snapshot::{read_canonical, snapshot};
 pub use timeline::{Entry, canonical, digest, timeline};
 
 /// The AWS account that an admitted request is about.

@@ -15,6 +15,8 @@ use crate::signed::{SignedAnswer, SignedRequest};
 
 /// The largest object that is read.
 const OBJECT_BYTES: usize = 256 * 1024 * 1024;
+/// A thousand keys of the longest kind, with what stands around them.
+const LIST_BYTES: usize = 4 * 1024 * 1024;
 /// What a path keeps; S3 signs it encoded once.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -22,6 +24,9 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~')
     .remove(b'/');
+
+/// What a value in a query keeps.
+const QUERY: &AsciiSet = &PATH.add(b'/');
 
 /// Which bucket, and how its objects are kept.
 #[derive(Clone, Debug, Deserialize)]
@@ -124,6 +129,38 @@ impl Bucket {
         }
     }
 
+    /// Keys that begin with `prefix` and come after `after`, in order.
+    ///
+    /// # Errors
+    /// [`AwsError`] when S3 refuses or does not answer.
+    pub async fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, AwsError> {
+        let mut keys = Vec::new();
+        let mut after = after.to_owned();
+        loop {
+            let [prefix, start] = [prefix, &after].map(|key| {
+                let key = format!("{}{key}", self.config.prefix);
+                utf8_percent_encode(&key, QUERY).to_string()
+            });
+            let bucket = &self.config.bucket;
+            let path = format!("/{bucket}?list-type=2&prefix={prefix}&start-after={start}");
+            let mut request = SignedRequest::get("s3", &self.region, &path);
+            request.most_bytes = LIST_BYTES;
+            let answer = self.send(request).await?;
+            if answer.status != 200 {
+                return Err(refused("ListObjectsV2", &answer));
+            }
+            let (found, more) = listed(&String::from_utf8_lossy(&answer.body));
+            let own = found
+                .iter()
+                .filter_map(|key| key.strip_prefix(&self.config.prefix));
+            keys.extend(own.map(str::to_owned));
+            match keys.last().filter(|_| more && !found.is_empty()) {
+                Some(last) => after.clone_from(last),
+                None => return Ok(keys),
+            }
+        }
+    }
+
     /// Writes an object if `condition` holds; `locked` objects are kept as the configuration says.
     ///
     /// # Errors
@@ -166,6 +203,28 @@ impl Bucket {
     }
 }
 
+/// The keys in an answer of ListObjectsV2, and whether there are more.
+fn listed(xml: &str) -> (Vec<String>, bool) {
+    let keys = xml.split("<Key>").skip(1);
+    let keys = keys.filter_map(|rest| Some(unescaped(rest.split_once("</Key>")?.0)));
+    (
+        keys.collect(),
+        xml.contains("<IsTruncated>true</IsTruncated>"),
+    )
+}
+
+fn unescaped(text: &str) -> String {
+    let pairs = [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&apos;", "'"),
+        ("&amp;", "&"),
+    ];
+    let all = pairs.iter();
+    all.fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+}
+
 fn lock_headers(lock: ObjectLock, body: &[u8], now: Timestamp) -> Vec<(&'static str, String)> {
     let days = Duration::from_secs(u64::from(lock.days) * 24 * 3600);
     let until = now.checked_add(days).unwrap_or(Timestamp::MAX);
@@ -199,6 +258,18 @@ fn refused(operation: &'static str, answer: &SignedAnswer) -> AwsError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_read_from_a_list_and_that_there_are_more() {
+        let xml = "<ListBucketResult><IsTruncated>true</IsTruncated><Contents><Key>a/b.gz</Key>\
+                   <Size>1</Size></Contents><Contents><Key>c&amp;lt;</Key></Contents>";
+        let keys = vec!["a/b.gz".to_owned(), "c&lt;".to_owned()];
+        assert_eq!(listed(xml), (keys, true));
+        assert_eq!(
+            listed("<IsTruncated>false</IsTruncated><Key>x"),
+            (vec![], false)
+        );
+    }
 
     #[test]
     fn a_lock_says_until_when_and_over_which_bytes() {

@@ -31,6 +31,7 @@ mod role_cuts;
 pub mod sandbox;
 mod signed;
 mod sweep;
+mod trail;
 
 pub use accounts::{AccountAccess, AwsConfig, EnvName, SecretAccessKey, ServiceCredentials};
 pub use bucket::{Bucket, BucketConfig, Condition, LockMode, ObjectLock, Put};
@@ -45,3 +46,4 @@ pub use preflight::Preflight;
 pub use role_cuts::CutsWritten;
 pub use signed::{SignedAnswer, SignedHttp, SignedRequest};
 pub use sweep::{FoundCuts, FoundRole, Judgement, Known, judge_cuts, judge_role};
+pub use trail::{CloudTrailConfig, Lookup, LookupConfig, Sought, Trail, TrailConfig, TrailSpan};

@@ -8,6 +8,7 @@ mod load;
 mod options;
 mod peer;
 mod procs;
+mod records;
 mod report;
 mod short;
 mod stats;
@@ -43,6 +44,9 @@ async fn run(part: Part) -> anyhow::Result<()> {
             return report.publish(&folder()?);
         }
         Part::Load(load) => return load::measure(load).await?.publish(&folder()?),
+        Part::Archive { count } => return records::archive(*count).await?.publish(&folder()?),
+        Part::Verify { count } => return records::verify(*count).await?.publish(&folder()?),
+        Part::Mutations { step } => return records::mutations(*step),
         _ => {}
     }
     let mut world = World::start().await?;
@@ -60,7 +64,7 @@ async fn run(part: Part) -> anyhow::Result<()> {
             ("lag", rows)
         }
         Part::Cold => ("cold", cold::measure(&mut world).await?),
-        Part::Load(_) | Part::Peer { .. } | Part::FloorWorker { .. } => return Ok(()),
+        _ => return Ok(()),
     };
     world.report(name, rows).publish(&folder()?)
 }

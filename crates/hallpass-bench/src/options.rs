@@ -53,6 +53,24 @@ pub(crate) enum Part {
     Load(crate::load::Load),
     /// Starts, sizes, idle memory.
     Cold,
+    /// Histories into an archive, out of it, and into a bundle.
+    Archive {
+        /// How many.
+        #[arg(long, default_value_t = 10_000)]
+        count: u32,
+    },
+    /// A bundle verified, beside the bare replayer over the same histories.
+    Verify {
+        /// How many histories are in it.
+        #[arg(long, default_value_t = 10_000)]
+        count: u32,
+    },
+    /// Bundles of the recorded histories with changed bytes: how many are not detected.
+    Mutations {
+        /// Change one byte in so many.
+        #[arg(long, default_value_t = 1)]
+        step: usize,
+    },
     /// The worker of the bare workflow.
     #[command(hide = true)]
     FloorWorker {

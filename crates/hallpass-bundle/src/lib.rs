@@ -1,18 +1,23 @@
 //! The file that an auditor takes away: histories, policy, keys and signed pages in one tar archive.
 //!
-//! This crate may not know: files, the network, clocks, Temporal, policy or what a history says. It
-//! knows names, bytes, digests and signatures, and that every byte of the file counts.
+//! This crate may not know: the network, clocks, Temporal, policy or what a history says. It knows
+//! names, bytes, digests and signatures, and that every byte of the file counts. However many
+//! requests a bundle has, one file of it at a time is in memory.
 
 mod bundle;
 mod page;
+mod parts;
 mod tar;
 
-pub use bundle::{Bundle, BundleError, PageProblem, compress, decompress};
+pub use bundle::{Bundle, BundleError, PageProblem, Source, compress, decompress};
 pub use page::{ExportFilter, FileEntry, Page, RequestEntry};
-pub use tar::{TarError, read as read_tar, write as write_tar};
+pub use parts::Parts;
+pub use tar::{TarError, TarWriter, read as read_tar, write as write_tar};
 
 /// Folder of the compressed histories.
 pub const HISTORIES: &str = "histories/";
+/// In that folder, behind a request's id: its history, in the SDK's binary form, gzipped.
+pub const HISTORY: &str = ".binpb.gz";
 /// Folder of the policy bundles, one folder for each digest.
 pub const POLICIES: &str = "policies/";
 /// Folder of the signed pages.

@@ -1,16 +1,17 @@
 //! Tar archives (POSIX ustar) in exactly one form: the same files are always the same bytes.
 //!
-//! What is read is written again and must come out the same, so that no byte of a header, of the
-//! padding or behind the end can be other than it has to be.
+//! What is read must be as it would be written, so that no byte of a header, of the padding or behind
+//! the end can be other than it has to be. One file at a time is in memory.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
 
 const BLOCK: usize = 512;
 const NAME: usize = 100;
 const PREFIX: usize = 155;
 
 /// Bytes that are not an archive of ours.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TarError {
     /// A name does not fit, or is no plain relative path.
@@ -18,7 +19,7 @@ pub enum TarError {
     Name(String),
     /// A header cannot be read.
     #[error("the header at byte {0} cannot be read")]
-    Header(usize),
+    Header(u64),
     /// The archive ends in the middle.
     #[error("the archive ends in the middle of a file")]
     Short,
@@ -27,55 +28,137 @@ pub enum TarError {
     Order(String),
     /// It is an archive, but not in the one form that it has to have.
     #[error("byte {0} is not what it has to be in an archive of this kind")]
-    Form(usize),
+    Form(u64),
+    /// Reading or writing failed.
+    #[error("reading or writing it failed")]
+    Io(#[source] io::Error),
 }
 
-/// Writes an archive.
+/// Writes an archive, file by file, in the order of their names.
+#[derive(Debug)]
+pub struct TarWriter<W> {
+    out: W,
+    last: Option<String>,
+}
+
+impl<W: Write> TarWriter<W> {
+    /// An archive with nothing in it yet.
+    pub fn new(out: W) -> Self {
+        Self { out, last: None }
+    }
+
+    /// Adds a file.
+    ///
+    /// # Errors
+    /// [`TarError::Name`], [`TarError::Order`], [`TarError::Io`].
+    pub fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), TarError> {
+        if self.last.as_deref().is_some_and(|last| last >= name) {
+            return Err(TarError::Order(name.to_owned()));
+        }
+        let padding = bytes.len().next_multiple_of(BLOCK) - bytes.len();
+        for part in [&header(name, bytes.len())?, bytes, &[0; BLOCK][..padding]] {
+            self.out.write_all(part).map_err(TarError::Io)?;
+        }
+        self.last = Some(name.to_owned());
+        Ok(())
+    }
+
+    /// Ends the archive.
+    ///
+    /// # Errors
+    /// [`TarError::Io`].
+    pub fn finish(mut self) -> Result<W, TarError> {
+        self.out.write_all(&[0; 2 * BLOCK]).map_err(TarError::Io)?;
+        self.out.flush().map_err(TarError::Io)?;
+        Ok(self.out)
+    }
+}
+
+/// Writes an archive in memory.
 ///
 /// # Errors
 /// [`TarError::Name`].
 pub fn write(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>, TarError> {
-    let mut out = Vec::new();
+    let mut writer = TarWriter::new(Vec::new());
     for (name, bytes) in files {
-        out.extend_from_slice(&header(name, bytes.len())?);
-        out.extend_from_slice(bytes);
-        out.resize(out.len().next_multiple_of(BLOCK), 0);
+        writer.add(name, bytes)?;
     }
-    out.resize(out.len() + 2 * BLOCK, 0);
-    Ok(out)
+    writer.finish()
 }
 
-/// Reads an archive, strictly.
+/// Reads an archive, strictly, into memory.
 ///
 /// # Errors
 /// [`TarError`], for any byte that is not as [`write()`] makes it.
 pub fn read(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, TarError> {
     let mut files = BTreeMap::new();
-    let mut at = 0;
+    scan(bytes, |name, _, content| {
+        files.insert(name, content);
+    })?;
+    Ok(files)
+}
+
+/// Reads an archive, strictly; `each` is told of every file: its name, where its content begins,
+/// and the content.
+///
+/// # Errors
+/// [`TarError`], for any byte that is not as [`TarWriter`] makes it.
+pub(crate) fn scan(
+    mut input: impl Read,
+    mut each: impl FnMut(String, u64, Vec<u8>),
+) -> Result<(), TarError> {
+    let mut at = 0u64;
+    let mut last: Option<String> = None;
     loop {
-        let header = bytes.get(at..at + BLOCK).ok_or(TarError::Short)?;
-        if header.iter().all(|b| *b == 0) {
+        let block = take(&mut input, BLOCK)?;
+        if block.iter().all(|b| *b == 0) {
             break;
         }
-        let (name, size) = parse(header).ok_or(TarError::Header(at))?;
-        let from = at + BLOCK;
-        let to = from.checked_add(size).ok_or(TarError::Short)?;
-        let content = bytes.get(from..to).ok_or(TarError::Short)?;
-        if files
-            .last_key_value()
-            .is_some_and(|(last, _)| *last >= name)
-        {
+        let (name, size) = parse(&block).ok_or(TarError::Header(at))?;
+        same(at, &header(&name, size)?, &block)?;
+        at += BLOCK as u64;
+        let content = take(&mut input, size)?;
+        let from = at;
+        at += size as u64;
+        let padding = take(&mut input, size.next_multiple_of(BLOCK) - size)?;
+        same(at, &[0; BLOCK][..padding.len()], &padding)?;
+        at += padding.len() as u64;
+        if last.as_ref().is_some_and(|last| *last >= name) {
             return Err(TarError::Order(name));
         }
-        files.insert(name, content.to_vec());
-        at = to.next_multiple_of(BLOCK);
+        last = Some(name.clone());
+        each(name, from, content);
     }
-    let again = write(&files)?;
-    if again == bytes {
-        return Ok(files);
+    let second = take(&mut input, BLOCK)?;
+    same(at + BLOCK as u64, &[0; BLOCK], &second)?;
+    let mut more = [0; 1];
+    match input.read(&mut more).map_err(TarError::Io)? {
+        0 => Ok(()),
+        _ => Err(TarError::Form(at + 2 * BLOCK as u64)),
     }
-    let same = again.iter().zip(bytes).take_while(|(a, b)| a == b).count();
-    Err(TarError::Form(same))
+}
+
+fn same(at: u64, wanted: &[u8], found: &[u8]) -> Result<(), TarError> {
+    match wanted.iter().zip(found).position(|(a, b)| a != b) {
+        Some(off) => Err(TarError::Form(at + off as u64)),
+        None => Ok(()),
+    }
+}
+
+/// So many bytes. What is there bounds what is allocated, not what a header claims.
+fn take(input: &mut impl Read, count: usize) -> Result<Vec<u8>, TarError> {
+    let mut bytes = Vec::new();
+    let mut limited = input.take(count as u64);
+    limited.read_to_end(&mut bytes).map_err(TarError::Io)?;
+    match bytes.len() == count {
+        true => Ok(bytes),
+        false => Err(TarError::Short),
+    }
+}
+
+/// The name in the header of an archive's first file.
+pub(crate) fn first_name(bytes: &[u8]) -> Option<String> {
+    Some(parse(bytes.get(..BLOCK)?)?.0)
 }
 
 fn header(name: &str, size: usize) -> Result<[u8; BLOCK], TarError> {
@@ -185,8 +268,12 @@ mod tests {
         let end = vec![0; 2 * BLOCK];
         let read = |names: [&str; 2]| read(&[names.map(block).concat(), end.clone()].concat());
         assert!(read(["a", "b"]).is_ok());
-        assert_eq!(read(["b", "a"]), Err(TarError::Order("a".to_owned())));
-        assert_eq!(read(["a", "a"]), Err(TarError::Order("a".to_owned())));
+        for names in [["b", "a"], ["a", "a"]] {
+            assert!(matches!(read(names), Err(TarError::Order(name)) if name == "a"));
+            let mut writer = TarWriter::new(Vec::new());
+            writer.add(names[0], b"").unwrap();
+            assert!(matches!(writer.add("a", b""), Err(TarError::Order(_))));
+        }
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! What a bundle's transparency log proves: that every closed history is in it, as exported.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use hallpass_archive::{Checkpoint, Consistency, Inclusion, KeyName, LogKey, SignedCheckpoint};
-use hallpass_audit::{Check, Verdict, read_history};
+use hallpass_audit::{Check, Verdict};
 use hallpass_bundle::{Bundle, CHECKPOINT, CONSISTENCY, INCLUSION};
 use hallpass_evidence::Keyring;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::chain;
+use crate::verify::Seen;
 
 const CLAIM: &str = "the transparency log includes every closed history, as it is here";
 /// A request that closed so long before the export should have been in the log.
@@ -24,46 +25,55 @@ pub struct Log {
 }
 
 /// Checks what a bundle's log proves; `None` of a bundle without any.
-pub(crate) fn logged(bundle: &Bundle, keys: Option<&Keyring>, log: &Log) -> Option<Check> {
-    let proofs: BTreeMap<&str, &[u8]> = bundle.proofs().collect();
-    if proofs.is_empty() && log.former.is_none() {
+pub(crate) fn logged(
+    bundle: &Bundle,
+    seen: &Seen<'_>,
+    keys: Option<&Keyring>,
+    log: &Log,
+) -> Option<Check> {
+    if bundle.proofs().next().is_none() && log.former.is_none() {
         return None;
     }
-    let Some(note) = proofs.get(CHECKPOINT).and_then(|b| text(b)) else {
+    let Some(note) = proof(bundle, CHECKPOINT) else {
         let why = "there is no checkpoint of a log".to_owned();
         return Some(Check::of("logged", CLAIM, vec![why], ""));
     };
     let trusted = match (&log.key, keys) {
         (Some(key), _) => vec![key.clone()],
-        (None, Some(keys)) => of_service(note, keys),
+        (None, Some(keys)) => of_service(&note, keys),
         (None, None) => {
             let why = "no public keys were named: pass --keys with the service's own, or --log-key";
             return Some(Check::unchecked("logged", CLAIM, why));
         }
     };
-    let head = match SignedCheckpoint::open(note, &trusted) {
+    let head = match SignedCheckpoint::open(&note, &trusted) {
         Ok(head) => head,
         Err(error) => {
             let why = format!("the checkpoint does not verify: {}", chain(&error));
             return Some(Check::of("logged", CLAIM, vec![why], ""));
         }
     };
-    Some(under(bundle, &proofs, (&head, &trusted), log))
+    Some(under(bundle, seen, (&head, &trusted), log))
 }
 
 fn under(
     bundle: &Bundle,
-    proofs: &BTreeMap<&str, &[u8]>,
+    times: &Seen<'_>,
     (head, trusted): (&SignedCheckpoint, &[LogKey]),
     log: &Log,
 ) -> Check {
     let mut wrong = Vec::new();
     let (mut included, mut fresh) = (0, 0);
-    let closed_at = closing_times(bundle);
+    let proofs: BTreeSet<&str> = bundle.proofs().collect();
     for page in bundle.pages() {
         for request in page.requests.iter().filter(|r| r.closed) {
-            let proof = proofs.get(format!("{}{INCLUSION}", request.id).as_str());
-            match proof.map(|bytes| includes(bytes, trusted, head.checkpoint())) {
+            let name = format!("{}{INCLUSION}", request.id);
+            let there = proofs.contains(name.as_str());
+            let shown = there.then(|| {
+                let text = proof(bundle, &name).ok_or("its proof is no text")?;
+                includes(&text, trusted, head.checkpoint())
+            });
+            match shown {
                 Some(Ok((id, digest))) => {
                     included += 1;
                     if id != request.id || digest != request.history_digest.as_str() {
@@ -72,8 +82,8 @@ fn under(
                 }
                 Some(Err(why)) => wrong.push(format!("{}: {why}", request.id)),
                 None => {
-                    let age = closed_at.get(request.id.as_str());
-                    let age = age.map(|at| page.exported_at.duration_since(*at));
+                    let at = times.get(request.id.as_str()).and_then(|g| g.last);
+                    let age = at.map(|at| page.exported_at.duration_since(at));
                     if age.is_none_or(|age| age > LATE) {
                         wrong.push(format!("{} is over and not in the log", request.id));
                     }
@@ -88,13 +98,13 @@ fn under(
         .filter(|r| r.closed);
     let known = known.count();
     let files = proofs
-        .keys()
+        .iter()
         .filter(|name| name.ends_with(INCLUSION))
         .count();
     if files + fresh != known {
         wrong.push("there are proofs for requests that are not here, or not over".to_owned());
     }
-    let former = former(proofs, trusted, head, log);
+    let former = former(bundle, trusted, head, log);
     let size = head.checkpoint().size;
     let mut seen = format!("{included} of {size} records of {}", trusted_name(trusted));
     if fresh > 0 {
@@ -106,7 +116,7 @@ fn under(
         Err(why) => wrong.push(why),
     }
     let mut check = Check::of("logged", CLAIM, wrong, seen);
-    let unused = proofs.contains_key(CONSISTENCY) && log.former.is_none();
+    let unused = proofs.contains(CONSISTENCY) && log.former.is_none();
     if unused && check.verdict == Verdict::Holds {
         let why = "the proof that an earlier log was kept needs --former-checkpoint";
         check.evidence.push(why.to_owned());
@@ -117,7 +127,7 @@ fn under(
 
 /// Whether the log begins with the one whose checkpoint the auditor kept.
 fn former(
-    proofs: &BTreeMap<&str, &[u8]>,
+    bundle: &Bundle,
     trusted: &[LogKey],
     head: &SignedCheckpoint,
     log: &Log,
@@ -132,8 +142,8 @@ fn former(
         "it begins with the {} records of the former checkpoint",
         old.size
     );
-    let proof = proofs.get(CONSISTENCY).and_then(|b| text(b));
-    match proof.map(Consistency::parse) {
+    let shown = proof(bundle, CONSISTENCY);
+    match shown.as_deref().map(Consistency::parse) {
         None if old == new => Ok(Some(kept)),
         None => Err("nothing shows that the log begins with the former one".to_owned()),
         Some(Err(error)) => Err(format!("the consistency proof: {}", chain(&error))),
@@ -149,12 +159,7 @@ fn former(
 }
 
 /// The request and the history's digest that a proof shows to be in the log.
-fn includes(
-    bytes: &[u8],
-    trusted: &[LogKey],
-    head: Checkpoint,
-) -> Result<(String, String), String> {
-    let text = text(bytes).ok_or("its proof is no text")?;
+fn includes(text: &str, trusted: &[LogKey], head: Checkpoint) -> Result<(String, String), String> {
     let proof = Inclusion::parse(text).map_err(|e| chain(&e))?;
     let (record, _, shown) = proof.verify(trusted).map_err(|e| chain(&e))?;
     if shown != head {
@@ -189,18 +194,7 @@ fn trusted_name(trusted: &[LogKey]) -> String {
         .unwrap_or_default()
 }
 
-/// When each history's last event was.
-fn closing_times(bundle: &Bundle) -> BTreeMap<&str, Timestamp> {
-    let last = |packed: Vec<u8>| {
-        let history = read_history(&packed).ok()?;
-        let at = history.events.last()?.event_time?;
-        Timestamp::new(at.seconds, at.nanos).ok()
-    };
-    let all = bundle.histories();
-    all.filter_map(|(id, packed)| Some((id, last(packed.ok()?)?)))
-        .collect()
-}
-
-fn text(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes).ok()
+/// A checkpoint or a proof of the bundle, where it is there and text.
+fn proof(bundle: &Bundle, name: &str) -> Option<String> {
+    String::from_utf8(bundle.proof(name).ok()??).ok()
 }

@@ -9,8 +9,6 @@ use temporalio_common::protos::temporal::api::history::v1::History;
 
 use crate::cli::{ConvertFormat, Output, ShowFormat};
 
-type Histories = [(String, History)];
-
 /// Prints reports as they come and remembers the worst verdict.
 pub(crate) struct Reports {
     output: Output,
@@ -88,10 +86,13 @@ fn plain() -> Table {
 }
 
 /// Which requests there are.
-pub(crate) fn list(all: &Histories) {
+pub(crate) fn list(
+    all: impl Iterator<Item = anyhow::Result<(String, History)>>,
+) -> anyhow::Result<()> {
     let mut table = plain();
-    for (subject, history) in all {
-        let trail = timeline(history);
+    for found in all {
+        let (subject, history) = found?;
+        let trail = timeline(&history);
         let of = |kind: &str| trail.iter().find(|e| e.kind == kind);
         let asked = of("request").map(|e| (e.time.to_string(), e.actor.clone(), e.summary.clone()));
         let (time, who, what) = asked.unwrap_or_default();
@@ -99,6 +100,7 @@ pub(crate) fn list(all: &Histories) {
         table.add_row([subject.as_str(), &time, &who, end, &what]);
     }
     println!("{table}");
+    Ok(())
 }
 
 /// One request.
@@ -125,20 +127,24 @@ pub(crate) fn show(subject: &str, history: &History, format: ShowFormat) -> anyh
 }
 
 /// The trail of every request, for other tools.
-pub(crate) fn convert(all: &Histories, format: ConvertFormat) -> anyhow::Result<()> {
+pub(crate) fn convert(
+    all: impl Iterator<Item = anyhow::Result<(String, History)>>,
+    format: ConvertFormat,
+) -> anyhow::Result<()> {
     if format == ConvertFormat::Csv {
         print!("{}", hallpass_audit::csv::HEADER);
     }
-    for (subject, history) in all {
+    for found in all {
+        let (subject, history) = found?;
         match format {
             ConvertFormat::Ocsf => {
-                for event in ocsf::events(history) {
+                for event in ocsf::events(&history) {
                     println!("{event}");
                 }
             }
-            ConvertFormat::Csv => print!("{}", hallpass_audit::csv::rows(subject, history)),
+            ConvertFormat::Csv => print!("{}", hallpass_audit::csv::rows(&subject, &history)),
             ConvertFormat::Json => {
-                for entry in timeline(history) {
+                for entry in timeline(&history) {
                     println!("{}", json!({ "access_request": subject, "step": entry }));
                 }
             }

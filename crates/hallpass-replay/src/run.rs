@@ -1,11 +1,13 @@
 //! What each command does: files in, verdicts out.
 
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use hallpass_audit::{Trust, Verdict, read_history};
-use hallpass_bundle::{Bundle, decompress};
+use hallpass_bundle::{Bundle, BundleError, decompress};
 use hallpass_evidence::{Keyring, PublicKey};
 use hallpass_replay::{IssuerKeys, Log, Policies, Replayer, Report, Verifier, chain, decide_again};
 use temporalio_common::protos::temporal::api::history::v1::History;
@@ -35,7 +37,9 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Verdict> {
             };
             let mut printer = print::Reports::new(output);
             for file in &files {
-                for (subject, history) in histories(file)? {
+                let held = Held::open(file)?;
+                for found in held.histories() {
+                    let (subject, history) = found?;
                     let check = verifier.replay(&history).await;
                     printer.print(&report(subject, &history, check));
                 }
@@ -47,39 +51,47 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Verdict> {
             policies,
             output,
         } => {
-            let policies = policies_for(&file, policies.as_deref())?;
+            let held = Held::open(&file)?;
+            let policies = policies_for(&held, policies.as_deref())?;
             let mut printer = print::Reports::new(output);
-            for (subject, history) in histories(&file)? {
+            for found in held.histories() {
+                let (subject, history) = found?;
                 let check = decide_again(&history, &policies);
                 printer.print(&report(subject, &history, check));
             }
             Ok(printer.finish())
         }
         Command::List { file } => {
-            print::list(&histories(&file)?);
+            print::list(Held::open(&file)?.histories())?;
             Ok(Verdict::Holds)
         }
         Command::Show { file, id, format } => {
-            let all = histories(&file)?;
-            let chosen = match &id {
-                Some(id) => all.iter().find(|(subject, _)| subject == id),
-                None => all.first().filter(|_| all.len() == 1),
-            };
-            let (subject, history) = chosen.with_context(|| match id {
-                Some(id) => format!("{} holds no request {id}", file.display()),
-                None => format!(
-                    "{} holds {} requests: name one with --id",
-                    file.display(),
-                    all.len()
-                ),
-            })?;
-            print::show(subject, history, format)?;
+            let (subject, history) = chosen(&file, id.as_deref())?;
+            print::show(&subject, &history, format)?;
             Ok(Verdict::Holds)
         }
         Command::Convert { file, format } => {
-            print::convert(&histories(&file)?, format)?;
+            print::convert(Held::open(&file)?.histories(), format)?;
             Ok(Verdict::Holds)
         }
+    }
+}
+
+/// The history with that id, or the only one.
+fn chosen(file: &Path, id: Option<&str>) -> anyhow::Result<(String, History)> {
+    let held = Held::open(file)?;
+    if let Some(id) = id {
+        let found = held.named(id)?;
+        return found.with_context(|| format!("{} holds no request {id}", file.display()));
+    }
+    let mut all = held.histories();
+    match (all.next(), all.next()) {
+        (Some(only), None) => only,
+        _ => anyhow::bail!(
+            "{} holds {} requests: name one with --id",
+            file.display(),
+            held.histories().count()
+        ),
     }
 }
 
@@ -111,14 +123,6 @@ async fn verify(
         issuer_keys: issuer_keys(evidence.issuer_keys.as_deref())?,
         log: log(evidence)?,
     };
-    let bytes = read(file)?;
-    if !Bundle::is_one(&bytes) {
-        verifier.policies = policies_for(file, evidence.policies.as_deref())?;
-        for (subject, history) in histories(file)? {
-            each(verifier.history(&subject, &history).await);
-        }
-        return Ok(());
-    }
     let wrong = |why: String| Report {
         subject: "bundle".to_owned(),
         events: 0,
@@ -130,19 +134,91 @@ async fn verify(
             "",
         )],
     };
-    let bundle = match Bundle::read(&bytes) {
-        Ok(bundle) => bundle,
-        Err(error) => {
-            each(wrong(chain(&error)));
+    let bundle = match Held::open(file) {
+        Ok(Held::Bundle(bundle)) => bundle,
+        Ok(held) => {
+            verifier.policies = policies_for(&held, evidence.policies.as_deref())?;
+            for found in held.histories() {
+                let (subject, history) = found?;
+                each(verifier.history(&subject, &history).await);
+            }
             return Ok(());
         }
+        Err(error) => match error.downcast::<BundleError>() {
+            Ok(error) => {
+                each(wrong(chain(&error)));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        },
     };
-    match Policies::of(&bundle.policies()) {
-        Ok(policies) => verifier.policies = policies,
+    match bundle.policies() {
+        Ok(files) => match Policies::of(&files) {
+            Ok(policies) => verifier.policies = policies,
+            Err(error) => each(wrong(chain(&error))),
+        },
         Err(error) => each(wrong(chain(&error))),
     }
     verifier.bundle(&bundle, each).await;
     Ok(())
+}
+
+/// A file, opened: of a bundle one history at a time is in memory.
+enum Held {
+    Bundle(Box<Bundle>),
+    One(String, Box<History>),
+}
+
+impl Held {
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        let shown = || format!("cannot read {}", path.display());
+        let mut file = File::open(path).with_context(shown)?;
+        let mut head = Vec::new();
+        let read = file.by_ref().take(512).read_to_end(&mut head);
+        read.with_context(shown)?;
+        if Bundle::is_one(&head) {
+            return Ok(Self::Bundle(Box::new(Bundle::open(file)?)));
+        }
+        let mut bytes = Vec::new();
+        file.rewind()
+            .and_then(|()| file.read_to_end(&mut bytes))
+            .with_context(shown)?;
+        let bytes = match bytes.starts_with(&[0x1f, 0x8b]) {
+            true => decompress(&bytes)
+                .map_err(|e| anyhow::anyhow!("{}: {}", path.display(), chain(&e)))?,
+            false => bytes,
+        };
+        let history = read_history(&bytes).with_context(|| path.display().to_string())?;
+        Ok(Self::One(path.display().to_string(), Box::new(history)))
+    }
+
+    /// The histories: one, or all of a bundle.
+    fn histories(&self) -> Box<dyn Iterator<Item = anyhow::Result<(String, History)>> + '_> {
+        match self {
+            Self::One(subject, history) => {
+                let one = (subject.clone(), History::clone(history));
+                Box::new(std::iter::once(Ok(one)))
+            }
+            Self::Bundle(bundle) => Box::new(bundle.histories().map(|(id, packed)| {
+                let history = read_history(&packed?)?;
+                Ok((id.to_owned(), history))
+            })),
+        }
+    }
+
+    fn named(&self, id: &str) -> anyhow::Result<Option<(String, History)>> {
+        match self {
+            Self::One(subject, history) if subject == id => {
+                Ok(Some((subject.clone(), History::clone(history))))
+            }
+            Self::One(..) => Ok(None),
+            Self::Bundle(bundle) => {
+                let found = bundle.history(id)?;
+                let read = found.map(|bytes| anyhow::Ok((id.to_owned(), read_history(&bytes)?)));
+                read.transpose()
+            }
+        }
+    }
 }
 
 fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
@@ -188,32 +264,10 @@ fn keys(file: &Path) -> anyhow::Result<Keyring> {
     Ok(Keyring::new(keys))
 }
 
-fn policies_for(file: &Path, folder: Option<&Path>) -> anyhow::Result<Policies> {
-    if let Some(folder) = folder {
-        return Ok(Policies::in_folder(folder)?);
+fn policies_for(held: &Held, folder: Option<&Path>) -> anyhow::Result<Policies> {
+    match (folder, held) {
+        (Some(folder), _) => Ok(Policies::in_folder(folder)?),
+        (None, Held::Bundle(bundle)) => Ok(Policies::of(&bundle.policies()?)?),
+        (None, Held::One(..)) => Ok(Policies::default()),
     }
-    let bytes = read(file)?;
-    if Bundle::is_one(&bytes) {
-        return Ok(Policies::of(&Bundle::read(&bytes)?.policies())?);
-    }
-    Ok(Policies::default())
-}
-
-/// The histories in a file: one, packed or not, or all of a bundle.
-fn histories(file: &Path) -> anyhow::Result<Vec<(String, History)>> {
-    let bytes = read(file)?;
-    if Bundle::is_one(&bytes) {
-        let bundle = Bundle::read(&bytes).with_context(|| file.display().to_string())?;
-        let all = bundle.histories().map(|(id, packed)| {
-            let history = read_history(&packed?)?;
-            Ok((id.to_owned(), history))
-        });
-        return all.collect();
-    }
-    let bytes = match bytes.starts_with(&[0x1f, 0x8b]) {
-        true => decompress(&bytes)?,
-        false => bytes,
-    };
-    let history = read_history(&bytes).with_context(|| file.display().to_string())?;
-    Ok(vec![(file.display().to_string(), history)])
 }

@@ -1,9 +1,12 @@
 //! All checks together: one history, or every history of a bundle.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hallpass_audit::{Check, Trust, Verdict, checks, is_closed, read_history};
 use hallpass_bundle::{Bundle, Page};
+use hallpass_types::Sha256Digest;
+use jiff::Timestamp;
 use serde::Serialize;
 use temporalio_common::protos::temporal::api::history::v1::History;
 
@@ -143,22 +146,45 @@ impl Verifier {
                 Check::of("signed", SIGNED, wrong, format!("{} pages", pages.len()))
             }
         };
-        let mut all = vec![signed, whole(bundle, &pages, requests)];
-        all.extend(logged(bundle, self.trust.keys.as_ref(), &self.log));
+        let seen = glance(bundle);
+        let mut all = vec![signed, whole(&seen, &pages, requests)];
+        all.extend(logged(bundle, &seen, self.trust.keys.as_ref(), &self.log));
         all
     }
 }
 
+/// What the checks of the bundle itself need of each history.
+pub(crate) type Seen<'a> = BTreeMap<&'a str, Glance>;
+
+/// Of one history: its digest, and when its last event was.
+#[derive(Default)]
+pub(crate) struct Glance {
+    digest: Option<Sha256Digest>,
+    pub(crate) last: Option<Timestamp>,
+}
+
+/// Reads every history once; none is kept.
+fn glance(bundle: &Bundle) -> Seen<'_> {
+    let look = |packed: Vec<u8>| {
+        let history = read_history(&packed).ok()?;
+        let last = history.events.last().and_then(|e| e.event_time);
+        Some(Glance {
+            digest: hallpass_audit::digest(&history).ok(),
+            last: last.and_then(|at| Timestamp::new(at.seconds, at.nanos).ok()),
+        })
+    };
+    let all = bundle.histories();
+    all.map(|(id, packed)| (id, packed.ok().and_then(look).unwrap_or_default()))
+        .collect()
+}
+
 /// The digests that pages name are those of the histories.
-fn whole(bundle: &Bundle, pages: &[&Page], requests: usize) -> Check {
+fn whole(seen: &Seen<'_>, pages: &[&Page], requests: usize) -> Check {
     let named = pages.iter().flat_map(|p| &p.requests);
-    let named: std::collections::BTreeMap<_, _> =
-        named.map(|r| (r.id.as_str(), &r.history_digest)).collect();
+    let named: BTreeMap<_, _> = named.map(|r| (r.id.as_str(), &r.history_digest)).collect();
     let mut wrong = Vec::new();
-    for (id, packed) in bundle.histories() {
-        let history = packed.ok().and_then(|b| read_history(&b).ok());
-        let digest = history.and_then(|h| hallpass_audit::digest(&h).ok());
-        if digest.as_ref() != named.get(id).copied() {
+    for (id, glance) in seen {
+        if glance.digest.as_ref() != named.get(id).copied() {
             wrong.push(format!("{id} is not the history that its page names"));
         }
     }

@@ -5,6 +5,7 @@
 
 mod activity;
 mod cloudtrail;
+mod lanes;
 mod plot;
 mod review;
 
@@ -12,7 +13,8 @@ pub use activity::{
     Activity, Deed, Explanation, Outcome, RequestFacts, SessionFacts, activity, concerns,
 };
 pub use cloudtrail::{Assumed, Caller, Event, RecordError, parse_file, parse_record};
+pub use lanes::{Lanes, page, picture};
 pub use plot::plot;
 pub use review::{
-    Approver, EntitlementUse, Lags, Period, Review, ReviewInput, ReviewRequest, review,
+    Approver, EntitlementUse, Fate, Lags, Period, Review, ReviewInput, ReviewRequest, review,
 };

@@ -68,8 +68,10 @@ fn subtitle(review: &Review) -> String {
     }
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
+pub(crate) fn escape(text: &str) -> String {
+    let shown: String = text.chars().filter(|c| !c.is_control()).collect();
+    shown
+        .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
 }

@@ -33,6 +33,40 @@ fn hours(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64() / 3600.0
 }
 
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nobody has decided yet, or its start is to come.
+    Waiting,
+    /// Access never opened: denied, lapsed, withdrawn or failed.
+    Refused,
+    /// Access is open, or being taken back.
+    Active,
+    /// The end came.
+    Expired,
+    /// The requester gave it back.
+    Returned,
+    /// It was cut.
+    Revoked,
+    /// It could not be taken back yet.
+    Stuck,
+}
+
+impl Fate {
+    /// In a word or two.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Refused => "never opened",
+            Self::Active => "open",
+            Self::Expired => "expired",
+            Self::Returned => "given back",
+            Self::Revoked => "cut",
+            Self::Stuck => "STUCK",
+        }
+    }
+}
+
 /// What a review needs to know of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReviewRequest {
@@ -40,10 +74,16 @@ pub struct ReviewRequest {
     pub id: String,
     /// What was asked for.
     pub entitlement: String,
+    /// In which AWS account; empty where that is not known.
+    pub account: String,
     /// Who asked.
     pub requester: String,
     /// When.
     pub created: Timestamp,
+    /// When its state last changed.
+    pub changed: Timestamp,
+    /// What became of it.
+    pub fate: Fate,
     /// When access was given; `None` when it never was.
     pub granted: Option<Timestamp>,
     /// When access was over, or shall be.
@@ -283,15 +323,30 @@ pub(crate) mod tests {
 
     use super::*;
 
-    fn at(hour: i64) -> Timestamp {
+    pub(crate) fn at(hour: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + hour * 3600).unwrap()
     }
 
-    fn request(n: u64, who: &str, what: &str, granted: Option<(i64, i64)>) -> ReviewRequest {
+    pub(crate) fn period() -> Period {
+        Period {
+            since: at(0),
+            until: at(100),
+        }
+    }
+
+    pub(crate) fn request(
+        n: u64,
+        who: &str,
+        what: &str,
+        granted: Option<(i64, i64)>,
+    ) -> ReviewRequest {
         ReviewRequest {
             id: format!("ar-{n}"),
             entitlement: what.to_owned(),
+            account: "111122223333".to_owned(),
             requester: who.to_owned(),
+            changed: at(2),
+            fate: granted.map_or(Fate::Refused, |_| Fate::Expired),
             created: granted.map_or(at(1), |(from, _)| at(from) - Duration::from_secs(60 * n)),
             granted: granted.map(|(from, _)| at(from)),
             over: granted.map(|(_, to)| at(to)),
@@ -306,10 +361,7 @@ pub(crate) mod tests {
     pub(crate) fn sample() -> Review {
         let names = ["db", "logs", "idle"].map(str::to_owned);
         review(&ReviewInput {
-            period: Period {
-                since: at(0),
-                until: at(100),
-            },
+            period: period(),
             entitlements: names.into_iter().collect(),
             requests: vec![
                 request(1, "alice", "db", Some((10, 12))),

@@ -7,6 +7,7 @@ mod approval;
 mod archive;
 mod audit;
 pub(crate) mod auth;
+mod beyond;
 mod catalogue;
 mod errors;
 mod export;
@@ -15,6 +16,7 @@ mod measure;
 pub(crate) mod metadata;
 mod orders;
 mod preview;
+pub(crate) mod trail;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +61,7 @@ pub(crate) struct Api {
     pub(crate) trust: Trust,
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) archiver: Option<Arc<Archiver>>,
+    pub(crate) cloud_trail: Option<Arc<trail::CloudTrail>>,
 }
 
 impl Api {

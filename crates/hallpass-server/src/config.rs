@@ -8,7 +8,7 @@ mod links;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use hallpass_aws::AwsConfig;
+use hallpass_aws::{AwsConfig, CloudTrailConfig};
 use hallpass_identity::{IssuerConfig, VerifierOptions};
 use hallpass_policy::{Bundle, Level};
 use hallpass_types::AwsAccountId;
@@ -84,6 +84,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     #[serde(default)]
     pub(crate) archive: Option<ArchiveConfig>,
+    #[serde(default)]
+    pub(crate) cloudtrail: CloudTrailConfig,
     #[serde(default)]
     pub(crate) notify: Option<NotifyConfig>,
 }

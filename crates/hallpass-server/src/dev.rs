@@ -227,6 +227,7 @@ impl World {
                 burst: 10_000,
             },
             archive: Some(ArchiveConfig::directory(home.join("archive"))),
+            cloudtrail: Default::default(),
             notify: None,
         };
         config.check()?;

@@ -247,11 +247,23 @@ impl Requests {
             .try_collect()
             .await
             .map_err(|error| unavailable("read a history", error))?;
+        Ok((self.opened(History { events }).await?, run_id))
+    }
+
+    /// A history with its payloads decrypted, where they are encrypted.
+    pub(crate) async fn opened(&self, history: History) -> Result<History, RequestsError> {
         let codec = self.client.options().data_converter.codec();
-        let history = hallpass_codec::open_history(History { events }, codec)
-            .await
-            .map_err(|error| unavailable("read an encrypted history", error))?;
-        Ok((history, run_id))
+        let opened = hallpass_codec::open_history(history, codec).await;
+        opened.map_err(|error| unavailable("read an encrypted history", error))
+    }
+
+    /// Whether Temporal still has the request.
+    pub(crate) async fn is_known(&self, id: &AccessRequestId) -> Result<bool, RequestsError> {
+        match self.handle(id).describe(Default::default()).await {
+            Ok(_) => Ok(true),
+            Err(WorkflowInteractionError::NotFound(_)) => Ok(false),
+            Err(error) => Err(unavailable("describe a request", error)),
+        }
     }
 }
 

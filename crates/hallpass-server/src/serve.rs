@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::api::auth::Door;
 use crate::api::metadata::Metadata;
+use crate::api::trail::CloudTrail;
 use crate::api::{self, Api};
 use crate::archive::Archiver;
 use crate::archive::config::ArchiveConfig;
@@ -155,10 +156,10 @@ pub(crate) async fn run(
     let watching = doors.serve(&client, &door, &bundles, codec, role)?;
     let archive = (config.archive, &config.signing, config.deployment.as_str());
     let archiver = archiver(archive, &config.aws, &signer, &client).await?;
-    let archiving = archiver.clone().filter(|_| role.has(Role::Worker));
-    let archiving = archiving.map(|a| tokio::spawn(async move { a.run().await }));
+    let archiving = archiving(archiver.clone().filter(|_| role.has(Role::Worker)));
     let api = Api {
         archiver,
+        cloud_trail: CloudTrail::new(&config.aws, config.cloudtrail).await?,
         requests: Requests::new(client),
         bundles: Arc::clone(&bundles),
         public_keys,
@@ -246,6 +247,10 @@ async fn archiver(
     let keys = (Arc::clone(signer), &signing.previous_public_keys[..]);
     let made = Archiver::new(archive, deployment, keys, aws, client.clone());
     Ok(Some(Arc::new(made.await?)))
+}
+
+fn archiving(archiver: Option<Arc<Archiver>>) -> Option<JoinHandle<()>> {
+    archiver.map(|archiver| tokio::spawn(async move { archiver.run().await }))
 }
 
 /// Keys whose signatures count: earlier ones, and the one in use.

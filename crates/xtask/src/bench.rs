@@ -43,6 +43,12 @@ pub(crate) enum Part {
     Load,
     /// Starts, sizes, idle memory
     Cold,
+    /// Histories into an archive, out of it, and into a bundle
+    Archive,
+    /// A bundle verified, beside the bare replayer
+    Verify,
+    /// Recorded bundles with changed bytes: what is not detected
+    Mutations,
 }
 
 /// Builds and measures. Every part starts its own service, so that none warms up another.

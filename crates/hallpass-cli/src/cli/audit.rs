@@ -32,21 +32,63 @@ pub(crate) enum AuditCommand {
         /// Which request: `ar-…`
         id: Id,
         /// Files of a trail, `.json` or `.json.gz`, or folders of them
-        #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+        #[arg(long, num_args = 1.., value_name = "PATH", required_unless_present = "trail")]
         from: Vec<PathBuf>,
+        /// Ask the service, which reads its trail's bucket and LookupEvents as it is configured;
+        /// policy must let you view all
+        #[arg(long)]
+        trail: bool,
     },
     /// A period in figures: standing access avoided, use, approvals, waits, lags
-    Review {
-        /// From, as 2026-11-01 or RFC 3339 [default: 30 days before the end]
-        #[arg(long, value_name = "TIME", value_parser = parse_time)]
-        since: Option<Timestamp>,
-        /// Until, exclusive [default: now]
-        #[arg(long, value_name = "TIME", value_parser = parse_time)]
-        until: Option<Timestamp>,
-        /// Also write a plot of it, as SVG
-        #[arg(long, value_name = "FILE")]
-        plot: Option<PathBuf>,
-    },
+    ///
+    /// Also of requests that Temporal has forgotten, where the service keeps an archive.
+    Review(ReviewArgs),
+}
+
+/// Of `audit review`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReviewArgs {
+    /// From, as 2026-11-01 or RFC 3339 [default: 30 days before the end]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) since: Option<Timestamp>,
+    /// Until, exclusive [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) until: Option<Timestamp>,
+    /// Also write a plot of it, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Also draw every request of it on a time line, as SVG, or as a page when FILE ends in .html
+    #[arg(long, value_name = "FILE")]
+    pub(crate) picture: Option<PathBuf>,
+    /// What the lanes of the picture are
+    #[arg(
+        long,
+        value_name = "BY",
+        default_value = "requester",
+        requires = "picture"
+    )]
+    pub(crate) lanes: Lanes,
+}
+
+/// What the lanes of a picture are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lanes {
+    /// One for each requester
+    Requester,
+    /// One for each AWS account
+    Account,
+    /// One for each entitlement
+    Entitlement,
+}
+
+impl From<Lanes> for hallpass_report::Lanes {
+    fn from(by: Lanes) -> Self {
+        match by {
+            Lanes::Requester => Self::Requester,
+            Lanes::Account => Self::Account,
+            Lanes::Entitlement => Self::Entitlement,
+        }
+    }
 }
 
 /// From when until when.

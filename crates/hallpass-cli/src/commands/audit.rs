@@ -1,9 +1,10 @@
 //! `audit`: for those who check afterwards.
 
 use std::collections::BTreeMap;
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use hallpass_bundle::Bundle;
+use hallpass_bundle::{Bundle, Parts, TarError};
 use hallpass_proto::v1;
 use hallpass_proto::v1::export_audit_records_response::Part;
 use tonic::Status;
@@ -33,10 +34,10 @@ pub(super) async fn run(cx: &Context, command: AuditCommand) -> Result<Exit, Cli
         AuditCommand::Show { id } => super::timeline::run(cx, &id.0).await,
         AuditCommand::List(period) => list(cx, &period).await,
         AuditCommand::Export(args) => export(cx, &args).await,
-        AuditCommand::Activity { id, from } => super::activity::run(cx, &id.0, &from).await,
-        AuditCommand::Review { since, until, plot } => {
-            super::review::run(cx, since, until, plot.as_deref()).await
+        AuditCommand::Activity { id, from, trail } => {
+            super::activity::run(cx, &id.0, &from, trail).await
         }
+        AuditCommand::Review(args) => super::review::run(cx, &args).await,
     }
 }
 
@@ -120,6 +121,7 @@ async fn export(cx: &Context, args: &ExportArgs) -> Result<Exit, CliError> {
         match pages(&session, &mut message, &mut sink).await? {
             None => break,
             Some(status) => {
+                sink.again();
                 failures = if message.page_token == before {
                     failures + 1
                 } else {
@@ -184,15 +186,17 @@ async fn pages(
 enum Sink<'a> {
     Bundle {
         out: PathBuf,
-        folder: PathBuf,
+        parts: Parts,
         page: BTreeMap<String, Vec<u8>>,
     },
     Text {
         cx: &'a Context,
-        out: Option<PathBuf>,
-        /// Of the page under way: one that breaks off comes again.
+        /// The file, and where it is written until it is whole.
+        out: Option<(PathBuf, PathBuf)>,
+        /// What stands before the first page.
+        header: &'static str,
         page: String,
-        whole: String,
+        lines: usize,
     },
 }
 
@@ -204,34 +208,40 @@ impl<'a> Sink<'a> {
         }
         match (&args.out, args.format) {
             (Some(out), ExportFormat::Bundle) => {
-                let mut folder = out.clone().into_os_string();
-                folder.push(".partial");
-                let folder = PathBuf::from(folder);
-                std::fs::create_dir_all(&folder).map_err(output)?;
-                same_question(&folder, args)?;
+                let parts = Parts::open(&beside(out, ".partial")).map_err(output)?;
+                same_question(parts.folder(), args)?;
                 Ok(Self::Bundle {
                     out: out.clone(),
-                    folder,
+                    parts,
                     page: BTreeMap::new(),
                 })
             }
-            (out, format) => Ok(Self::Text {
-                cx,
-                out: out.clone(),
-                page: String::new(),
-                whole: match format {
-                    ExportFormat::Csv => CSV_HEADER.to_owned(),
-                    _ => String::new(),
-                },
-            }),
+            (out, format) => {
+                let out = out
+                    .as_ref()
+                    .map(|out| (out.clone(), beside(out, ".partial")));
+                if let Some((_, partial)) = &out {
+                    std::fs::write(partial, "").map_err(output)?;
+                }
+                Ok(Self::Text {
+                    cx,
+                    out,
+                    header: match format {
+                        ExportFormat::Csv => CSV_HEADER,
+                        _ => "",
+                    },
+                    page: String::new(),
+                    lines: 0,
+                })
+            }
         }
     }
 
     fn resumes_at(&self) -> Result<String, CliError> {
-        let Self::Bundle { folder, .. } = self else {
+        let Self::Bundle { parts, .. } = self else {
             return Ok(String::new());
         };
-        match std::fs::read_to_string(folder.join(RESUME)) {
+        match std::fs::read_to_string(parts.folder().join(RESUME)) {
             Ok(token) => Ok(token),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
             Err(source) => Err(output(source)),
@@ -254,65 +264,83 @@ impl<'a> Sink<'a> {
     /// Keeps a page that is whole: its files first, then where the next one begins.
     fn page(&mut self, next: &str) -> Result<(), CliError> {
         match self {
-            Self::Bundle { folder, page, .. } => {
+            Self::Bundle { parts, page, .. } => {
                 for (name, bytes) in std::mem::take(page) {
-                    // The archive's own rules keep names inside the folder.
-                    let part = hallpass_types::Sha256Digest::of(name.as_bytes());
-                    let flat = hallpass_bundle::write_tar(&[(name, bytes)].into());
-                    let flat = flat.map_err(|_| CliError::Answer("a file has no usable name"))?;
-                    std::fs::write(folder.join(format!("{part}.part")), flat).map_err(output)?;
+                    parts.keep(&name, &bytes).map_err(unwritten)?;
                 }
-                let partial = folder.join("resume.partial");
+                let partial = parts.folder().join("resume.partial");
                 std::fs::write(&partial, next).map_err(output)?;
-                std::fs::rename(partial, folder.join(RESUME)).map_err(output)
+                std::fs::rename(partial, parts.folder().join(RESUME)).map_err(output)
             }
-            Self::Text { page, whole, .. } => {
-                whole.push_str(&std::mem::take(page));
-                Ok(())
+            Self::Text {
+                cx,
+                out,
+                header,
+                page,
+                lines,
+            } => {
+                let text = std::mem::take(header).to_owned() + &std::mem::take(page);
+                *lines += text.lines().count();
+                match out {
+                    Some((_, partial)) => {
+                        let file = std::fs::OpenOptions::new().append(true).open(partial);
+                        let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+                        written.map_err(output)
+                    }
+                    None => cx.terminal.data(&text),
+                }
             }
+        }
+    }
+
+    /// Drops a page that broke off: it comes again.
+    fn again(&mut self) {
+        match self {
+            Self::Bundle { page, .. } => page.clear(),
+            Self::Text { page, .. } => page.clear(),
         }
     }
 
     fn finish(self) -> Result<String, CliError> {
         match self {
-            Self::Bundle { out, folder, .. } => {
-                let bundle = Bundle::of(collected(&folder)?)
+            Self::Bundle { out, parts, .. } => {
+                let partial = beside(parts.folder(), ".tar");
+                let file = std::fs::File::create(&partial).map_err(output)?;
+                parts.assemble(BufWriter::new(file)).map_err(unwritten)?;
+                let file = std::fs::File::open(&partial).map_err(output)?;
+                let bundle = Bundle::open(file)
                     .map_err(|_| CliError::Answer("the parts do not make a whole bundle"))?;
                 let requests: usize = bundle.pages().map(|p| p.requests.len()).sum();
-                let bytes = bundle.write();
-                let bytes = bytes.map_err(|_| CliError::Answer("a file has no usable name"))?;
-                let mut partial = folder.clone().into_os_string();
-                partial.push(".tar");
-                std::fs::write(&partial, bytes).map_err(output)?;
                 std::fs::rename(&partial, &out).map_err(output)?;
-                std::fs::remove_dir_all(&folder).map_err(output)?;
+                std::fs::remove_dir_all(parts.folder()).map_err(output)?;
                 let out = out.display();
                 Ok(format!(
                     "{requests} requests in {out}\nCheck it: hallpass-audit verify {out} --keys KEYS"
                 ))
             }
-            Self::Text { cx, out, whole, .. } => {
-                match out {
-                    Some(out) => std::fs::write(out, &whole).map_err(output)?,
-                    None => cx.terminal.data(&whole)?,
+            Self::Text { out, lines, .. } => {
+                if let Some((out, partial)) = out {
+                    std::fs::rename(partial, out).map_err(output)?;
                 }
-                Ok(format!("{} lines", whole.lines().count()))
+                Ok(format!("{lines} lines"))
             }
         }
     }
 }
 
-fn collected(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, CliError> {
-    let mut files = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).map_err(output)? {
-        let path = entry.map_err(output)?.path();
-        if path.extension().is_some_and(|e| e == "part") {
-            let bytes = std::fs::read(path).map_err(output)?;
-            let one = hallpass_bundle::read_tar(&bytes);
-            files.extend(one.map_err(|_| CliError::Answer("a part of the export was changed"))?);
-        }
+/// The path with something behind its name.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut path = path.to_owned().into_os_string();
+    path.push(end);
+    PathBuf::from(path)
+}
+
+fn unwritten(error: TarError) -> CliError {
+    match error {
+        TarError::Io(source) => output(source),
+        TarError::Name(_) => CliError::Answer("a file has no usable name"),
+        _ => CliError::Answer("a part of the export was changed"),
     }
-    Ok(files)
 }
 
 /// What is resumed must be the export that was begun.

@@ -1,14 +1,16 @@
 //! `audit review`: a period in figures.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use hallpass_proto::v1;
 use hallpass_proto::v1::access_request::State;
-use hallpass_report::{Period, ReviewInput, ReviewRequest, plot, review};
+use hallpass_report::{Fate, Period, ReviewInput, ReviewRequest, page, picture, plot, review};
 use jiff::Timestamp;
 
 use super::{Context, entitlements};
+use crate::cli::audit::ReviewArgs;
 use crate::connect::{Session, timed};
 use crate::errors::CliError;
 use crate::exit::Exit;
@@ -23,14 +25,9 @@ const EARLIER: Duration = Duration::from_secs(7 * 24 * 3600);
 ///
 /// # Errors
 /// As every call, and when the plot cannot be written.
-pub(super) async fn run(
-    cx: &Context,
-    since: Option<Timestamp>,
-    until: Option<Timestamp>,
-    plot_file: Option<&Path>,
-) -> Result<Exit, CliError> {
-    let until = until.unwrap_or(cx.terminal.view().now);
-    let since = since.unwrap_or_else(|| before(until, 30 * DAY));
+pub(super) async fn run(cx: &Context, args: &ReviewArgs) -> Result<Exit, CliError> {
+    let until = args.until.unwrap_or(cx.terminal.view().now);
+    let since = args.since.unwrap_or_else(|| before(until, 30 * DAY));
     if since >= until {
         return Err(CliError::Usage("--since must be before --until".to_owned()));
     }
@@ -38,22 +35,33 @@ pub(super) async fn run(
     let session = cx.session().await?;
     let all = entitlements::all(&session, true).await?;
     let requests = requests(&session, &period).await?;
-    let found = review(&ReviewInput {
+    let input = ReviewInput {
         period,
         entitlements: all.iter().map(|e| words::entitlement(&e.name)).collect(),
         requests: requests.iter().filter_map(read).collect(),
-    });
+    };
+    let found = review(&input);
     let view = cx.terminal.view();
     cx.terminal
         .show(&found, || reports::review(&view, &found))?;
-    if let Some(path) = plot_file {
-        std::fs::write(path, plot(&found)).map_err(|source| CliError::Write {
-            path: path.to_owned(),
-            source,
-        })?;
+    if let Some(path) = &args.plot {
+        write(path, &plot(&found))?;
         cx.terminal.say(&format!("plot in {}", path.display()));
     }
+    if let Some(path) = &args.picture {
+        let drawn = picture(&input.requests, &period, args.lanes.into());
+        let is_page = path.extension().is_some_and(|e| e == "html" || e == "htm");
+        write(path, &if is_page { page(&drawn) } else { drawn })?;
+        cx.terminal.say(&format!("picture in {}", path.display()));
+    }
     Ok(Exit::Ok)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), CliError> {
+    std::fs::write(path, text).map_err(|source| CliError::Write {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn before(at: Timestamp, long: Duration) -> Timestamp {
@@ -71,7 +79,7 @@ async fn requests(session: &Session, period: &Period) -> Result<Vec<v1::AccessRe
         page_size: 200,
         page_token: String::new(),
     };
-    let mut list = Vec::new();
+    let (mut list, mut seen) = (Vec::new(), BTreeSet::new());
     loop {
         let page = session
             .call(Patience::Read, || {
@@ -79,7 +87,12 @@ async fn requests(session: &Session, period: &Period) -> Result<Vec<v1::AccessRe
                 async move { client.list_audit_records(timed(message)).await }
             })
             .await?;
-        list.extend(page.access_requests);
+        for request in page.access_requests {
+            // What retention deletes between two pages comes again from the archive.
+            if seen.insert(request.name.clone()) {
+                list.push(request);
+            }
+        }
         if page.next_page_token.is_empty() {
             return Ok(list);
         }
@@ -109,8 +122,15 @@ fn read(request: &v1::AccessRequest) -> Option<ReviewRequest> {
     Some(ReviewRequest {
         id: words::id(request),
         entitlement: words::entitlement(&request.entitlement),
+        account: request
+            .entitlement_details
+            .as_ref()
+            .map(|e| e.account.clone())
+            .unwrap_or_default(),
         requester: words::who(request.requester.as_ref()),
         created,
+        changed: words::instant(request.update_time.as_ref()).unwrap_or(created),
+        fate: fate(request),
         granted: had_access.then(|| approved.max().unwrap_or(created)),
         over: [end, proved].into_iter().flatten().min(),
         decisions: request
@@ -126,4 +146,18 @@ fn read(request: &v1::AccessRequest) -> Option<ReviewRequest> {
         break_glass: request.review.is_some() || request.policy_answers.iter().any(opened),
         review_open: words::review_is_open(request),
     })
+}
+
+fn fate(request: &v1::AccessRequest) -> Fate {
+    match request.state() {
+        State::Denied | State::Lapsed | State::Withdrawn | State::Failed => Fate::Refused,
+        State::Active | State::Ending => Fate::Active,
+        State::Stuck => Fate::Stuck,
+        State::Ended => match request.end_cause() {
+            v1::EndCause::Returned => Fate::Returned,
+            v1::EndCause::Revoked => Fate::Revoked,
+            _ => Fate::Expired,
+        },
+        _ => Fate::Waiting,
+    }
 }

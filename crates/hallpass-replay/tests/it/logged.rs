@@ -10,8 +10,8 @@ use hallpass_archive::{
 };
 use hallpass_audit::{Check, Trust, Verdict};
 use hallpass_bundle::{
-    Bundle, CHECKPOINT, CONSISTENCY, ExportFilter, FileEntry, HISTORIES, INCLUSION, PAGES, PROOFS,
-    Page, RequestEntry, compress,
+    Bundle, CHECKPOINT, CONSISTENCY, ExportFilter, FileEntry, HISTORIES, HISTORY, INCLUSION, PAGES,
+    PROOFS, Page, RequestEntry, compress,
 };
 use hallpass_evidence::{Keyring, SigningKey};
 use hallpass_replay::{Log, Policies, Replayer, Verifier};
@@ -111,7 +111,7 @@ fn export(histories: &[History], mut files: Files) -> Bundle {
     let mut requests = Vec::new();
     for (n, history) in histories.iter().enumerate() {
         let packed = compress(&history.encode_to_vec()).unwrap();
-        files.insert(format!("{HISTORIES}{}.binpb.gz", id(n)), packed);
+        files.insert(format!("{HISTORIES}{}{HISTORY}", id(n)), packed);
         requests.push(RequestEntry {
             id: id(n).to_string(),
             events: history.events.len() as u64,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hallpass_bundle::{
-    Bundle, ExportFilter, FileEntry, HISTORIES, KEYS, PAGES, POLICIES, Page, RequestEntry,
+    Bundle, ExportFilter, FileEntry, HISTORIES, HISTORY, KEYS, PAGES, POLICIES, Page, RequestEntry,
     compress, write_tar,
 };
 use hallpass_evidence::{Keyring, SigningKey};
@@ -55,7 +55,7 @@ fn export_of(all: &[(String, History)], per_page: usize) -> Files {
         for (kind, history) in *page {
             let id = kind.replace('/', "-");
             let packed = compress(&history.encode_to_vec()).unwrap();
-            own.insert(format!("{HISTORIES}{id}.binpb.gz"), packed);
+            own.insert(format!("{HISTORIES}{id}{HISTORY}"), packed);
             requests.push(RequestEntry {
                 id,
                 events: history.events.len() as u64,
@@ -209,6 +209,5 @@ fn pages_that_a_stranger_signed_are_detected() {
     let stranger = Keyring::new([SigningKey::from_seed(&[6; 32]).public_key()]);
     let bundle = Bundle::read(&bytes).unwrap();
     assert!(bundle.verify(&stranger).is_err());
-    assert_eq!(bundle.write().unwrap(), bytes);
     assert_eq!(bundle.histories().count(), stored::all().len());
 }

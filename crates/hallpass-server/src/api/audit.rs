@@ -6,7 +6,7 @@ use hallpass_proto::convert;
 use hallpass_proto::v1::audit_service_server::AuditService;
 use hallpass_proto::v1::{
     ExportAuditRecordsRequest, GetTimelineRequest, GetTimelineResponse, ListAuditRecordsRequest,
-    ListAuditRecordsResponse, TimelineEntry,
+    ListAuditRecordsResponse, ReadTrailRequest, TimelineEntry,
 };
 use hallpass_types::AccessRequestId;
 use tonic::{Request, Response, Status};
@@ -15,7 +15,8 @@ use super::Api;
 use super::auth::caller;
 use super::errors::{self, BadFields, bad_field};
 use super::export::{Export, Parts};
-use super::lists::{Page, snapshots};
+use super::lists::{Page, recorded};
+use super::trail;
 use crate::requests::Filter;
 
 pub(crate) struct Audit(pub(crate) Arc<Api>);
@@ -89,12 +90,35 @@ impl AuditService for Audit {
             until,
             ..Default::default()
         };
-        let (all, next_page_token) = snapshots(&self.0, &filter, page).await?;
+        let (all, next_page_token) = recorded(&self.0, &filter, page).await?;
         Ok(Response::new(ListAuditRecordsResponse {
             access_requests: all.iter().map(|s| self.0.shown(s)).collect(),
             next_page_token,
         }))
     }
+
+    type ReadTrailStream = trail::Parts;
+
+    async fn read_trail(
+        &self,
+        request: Request<ReadTrailRequest>,
+    ) -> Result<Response<trail::Parts>, Status> {
+        let caller = caller(&request)?.principal;
+        let id = AccessRequestId::parse_name(&request.get_ref().name)
+            .map_err(|e| bad_field("name", &e.to_string()))?;
+        let answer = self.0.may_view_all(&caller);
+        if !answer.allows() {
+            return Err(errors::denied_by_policy(&answer));
+        }
+        let look = self.0.requests.look(&id, None);
+        let (_, snapshot) = self.0.visible(&caller, &id, look).await?;
+        let Some(cloud_trail) = self.0.cloud_trail.clone() else {
+            let why = "no CloudTrail is configured; add [cloudtrail] to the configuration";
+            return Err(errors::precondition("CLOUDTRAIL", "cloudtrail", why));
+        };
+        Ok(Response::new(cloud_trail.read(&snapshot)?))
+    }
+
     type ExportAuditRecordsStream = Parts;
 
     async fn export_audit_records(

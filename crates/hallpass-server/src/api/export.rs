@@ -10,8 +10,8 @@ use futures::Stream;
 use hallpass_archive::{ArchiveError, SignedCheckpoint};
 use hallpass_audit::{answers, csv, is_closed, ocsf, timeline};
 use hallpass_bundle::{
-    CHECKPOINT, CONSISTENCY, ExportFilter, FileEntry, HISTORIES, INCLUSION, KEYS, PAGES, POLICIES,
-    PROOFS, Page, RequestEntry, compress,
+    CHECKPOINT, CONSISTENCY, ExportFilter, FileEntry, HISTORIES, HISTORY, INCLUSION, KEYS, PAGES,
+    POLICIES, PROOFS, Page, RequestEntry, compress,
 };
 use hallpass_identity::VerifiedToken;
 use hallpass_proto::convert;
@@ -27,8 +27,9 @@ use temporalio_common::protos::temporal::api::history::v1::History;
 use tonic::Status;
 
 use super::Api;
+use super::beyond::{self, Exported};
 use super::errors::{self, BadFields};
-use crate::requests::{Filter, RequestsError};
+use crate::requests::Filter;
 
 /// The parts of an export as they are made.
 pub(super) type Parts =
@@ -74,6 +75,8 @@ pub(super) struct Export {
     /// Size of the log that the caller has a checkpoint of.
     former: Option<u64>,
     place: Option<Place>,
+    /// What pages of this stream have.
+    done: BTreeSet<AccessRequestId>,
     made: VecDeque<ExportAuditRecordsResponse>,
 }
 
@@ -145,6 +148,7 @@ impl Export {
             },
             former: former.map(|head| head.checkpoint().size),
             place,
+            done: BTreeSet::new(),
             made: VecDeque::new(),
         })
     }
@@ -177,31 +181,23 @@ impl Export {
 
     /// Makes the parts of one page, and sets the place of the next.
     async fn page(&mut self, place: Place) -> Result<(), Status> {
-        let unavailable = |e| errors::from_requests(e, "accessRequests/-");
-        let (ids, position) = match &self.only {
-            Some(id) => (vec![id.clone()], Vec::new()),
+        let (mut histories, position) = match &self.only {
+            Some(id) => {
+                let found = self.api.requests.history(id).await;
+                let found = found.map_err(|e| errors::from_requests(e, &id.name()));
+                let (history, run) = found?;
+                (vec![(id.clone(), run, history)], Vec::new())
+            }
             None => {
-                let list = &self.api.requests;
-                list.list(&self.list, self.page_size, &place.position)
-                    .await
-                    .map_err(unavailable)?
+                beyond::histories(&self.api, &self.list, self.page_size, &place.position).await?
             }
         };
-        let mut histories = Vec::new();
-        for id in ids {
-            match self.api.requests.history(&id).await {
-                Ok((history, run)) => {
-                    let account = hallpass_audit::account(&history);
-                    let wanted = self.filter.account.is_none() || self.filter.account == account;
-                    if wanted {
-                        histories.push((id, run, history));
-                    }
-                }
-                // Deleted by retention between the list and the look.
-                Err(RequestsError::NotFound) if self.only.is_none() => {}
-                Err(error) => return Err(errors::from_requests(error, &id.name())),
-            }
-        }
+        histories.retain(|(id, _, history)| {
+            let account = hallpass_audit::account(history);
+            let wanted = self.filter.account.is_none() || self.filter.account == account;
+            // Retention may delete between two pages what the first one had.
+            wanted && self.done.insert(id.clone())
+        });
         let head = self.head(&place).await?;
         let next = Place {
             page: place.page.saturating_add(1),
@@ -249,14 +245,14 @@ impl Export {
         &mut self,
         place: &Place,
         next: &Place,
-        histories: &[(AccessRequestId, String, History)],
+        histories: &[Exported],
         mut files: BTreeMap<String, Vec<u8>>,
     ) -> Result<Vec<u8>, Status> {
         let mut requests = Vec::new();
         let mut policies = BTreeSet::new();
         for (id, _, history) in histories {
             let packed = compress(&history.encode_to_vec()).map_err(|e| errors::internal(&e))?;
-            files.insert(format!("{HISTORIES}{id}.binpb.gz"), packed);
+            files.insert(format!("{HISTORIES}{id}{HISTORY}"), packed);
             policies.extend(answers(history).into_iter().map(|a| a.answer.policy_digest));
             requests.push(RequestEntry {
                 id: id.to_string(),
@@ -325,7 +321,7 @@ impl Export {
         &self,
         head: Option<SignedCheckpoint>,
         is_last: bool,
-        histories: &[(AccessRequestId, String, History)],
+        histories: &[Exported],
     ) -> Result<BTreeMap<String, Vec<u8>>, Status> {
         let mut files = BTreeMap::new();
         let (Some(archiver), Some(head)) = (&self.api.archiver, head) else {

@@ -6,8 +6,8 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use hallpass_types::RequestSnapshot;
 use tonic::Status;
 
-use super::Api;
 use super::errors::{self, BadFields};
+use super::{Api, beyond};
 use crate::requests::{Filter, RequestsError};
 
 /// One page of a list.
@@ -62,4 +62,25 @@ pub(super) async fn snapshots(
         looks.into_iter().flatten().collect(),
         URL_SAFE_NO_PAD.encode(next),
     ))
+}
+
+/// As [`snapshots`], and behind those that Temporal has come those that only the archive has.
+pub(super) async fn recorded(
+    api: &Api,
+    filter: &Filter,
+    page: Page,
+) -> Result<(Vec<RequestSnapshot>, String), Status> {
+    if beyond::is_beyond(&page.token) {
+        let size = usize::try_from(page.size).unwrap_or_default();
+        let (found, next) = beyond::page(api, filter, size, &page.token).await?;
+        let found = found.into_iter().map(|beyond| beyond.snapshot);
+        return Ok((found.collect(), URL_SAFE_NO_PAD.encode(next)));
+    }
+    match snapshots(api, filter, page).await? {
+        (found, next) if next.is_empty() => {
+            let next = beyond::begin(api).await?;
+            Ok((found, URL_SAFE_NO_PAD.encode(next)))
+        }
+        page => Ok(page),
+    }
 }

@@ -1,7 +1,9 @@
-//! What the log proves to outsiders, for exports.
+//! What the log proves to outsiders, for exports, and what it has that Temporal has not.
 
-use hallpass_archive::{ArchiveError, RunId};
-use hallpass_archive::{SignedCheckpoint, checkpoint, find, prove_consistency, prove_inclusion};
+use hallpass_archive::{
+    ArchiveError, Record, RunId, SignedCheckpoint, checkpoint, find, history_of, prove_consistency,
+    prove_inclusion, records,
+};
 use hallpass_types::AccessRequestId;
 
 use super::Archiver;
@@ -15,6 +17,20 @@ impl Archiver {
     /// A tree head that an earlier page of an export was made under.
     pub(crate) fn reopen(&self, note: &str) -> Option<SignedCheckpoint> {
         SignedCheckpoint::open(note, &self.trusted()).ok()
+    }
+
+    /// Records of the log that `head` signs, from `index` on, as far as one read brings them.
+    pub(crate) async fn records(
+        &self,
+        head: &SignedCheckpoint,
+        index: u64,
+    ) -> Result<Vec<(u64, Record)>, ArchiveError> {
+        records(self.store.as_ref(), head.checkpoint(), index).await
+    }
+
+    /// The history that a record names, as it was archived.
+    pub(crate) async fn history_of(&self, record: &Record) -> Result<Vec<u8>, ArchiveError> {
+        history_of(self.store.as_ref(), record).await
     }
 
     /// The proof that a closed run is in the log that `head` signs; `None` where it is not yet.

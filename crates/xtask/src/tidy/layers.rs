@@ -71,7 +71,17 @@ const LAYERS: &[(&str, Ours)] = &[
     ("hallpass-faults", Ours::Only(&[])),
     (
         "hallpass-bench",
-        Ours::Only(&["hallpass-proto", "hallpass-tests"]),
+        Ours::Only(&[
+            "hallpass-types",
+            "hallpass-evidence",
+            "hallpass-proto",
+            "hallpass-workflows",
+            "hallpass-archive",
+            "hallpass-audit",
+            "hallpass-bundle",
+            "hallpass-replay",
+            "hallpass-tests",
+        ]),
     ),
     (
         "hallpass-server",

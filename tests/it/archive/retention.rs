@@ -1,0 +1,148 @@
+//! Beyond Temporal's retention: what only the archive still has is listed, reviewed and exported, and
+//! nothing is counted twice.
+
+use hallpass_proto::v1::{AccessRequest, ListAuditRecordsRequest};
+use harness::{issue, workflow_of};
+
+use super::*;
+
+/// Every record, page by page.
+async fn listed(clients: &Clients, since: Timestamp) -> Vec<AccessRequest> {
+    let mut request = ListAuditRecordsRequest {
+        since: Some(prost_types::Timestamp {
+            seconds: since.as_second(),
+            nanos: 0,
+        }),
+        page_size: 2,
+        ..Default::default()
+    };
+    let mut all = Vec::new();
+    loop {
+        let mut client = clients.audit.clone();
+        let page = client.list_audit_records(request.clone()).await;
+        let page = page.unwrap().into_inner();
+        all.extend(page.access_requests);
+        if page.next_page_token.is_empty() {
+            return all;
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+fn sorted(records: &[AccessRequest]) -> Vec<String> {
+    let mut names: Vec<_> = records.iter().map(|r| r.name.clone()).collect();
+    names.sort();
+    names
+}
+
+async fn hallpass(world: &Private, arguments: &[&str]) -> String {
+    let ran = tokio::process::Command::new(harness::binary("hallpass"))
+        .args(arguments)
+        .env("HALLPASS_SERVER", world.server())
+        .env("HALLPASS_TOKEN", world.issuer.mint("erin").unwrap())
+        .env("HOME", world.dir())
+        .output();
+    let ran = ran.await.unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    String::from_utf8(ran.stdout).unwrap()
+}
+
+/// What must be told of a request whether or not Temporal still has it.
+fn told(request: &AccessRequest) -> AccessRequest {
+    AccessRequest {
+        // The archive tells of the history's own instants, and refusals only as a number.
+        create_time: None,
+        update_time: None,
+        revision: 0,
+        asked: Vec::new(),
+        ..request.clone()
+    }
+}
+
+#[tokio::test]
+async fn what_temporal_has_forgotten_is_listed_reviewed_and_exported_once() {
+    let world = Private::start().await;
+    in_folder(&world, "interval_seconds = 3600");
+    let _service = world.serve("all").await;
+    let (alice, dave) = (world.client("alice").await, world.client("dave").await);
+    let erin = world.client("erin").await;
+    let start = Timestamp::now();
+
+    let used = alice.ask("sandbox-reports", 60).await.unwrap().name;
+    issue(&alice, &used).await.unwrap();
+    alice.give_back(&used).await.unwrap();
+    alice.watch_until(&used, State::Ended).await;
+    let kept = withdrawn(&alice).await;
+    let terminated = alice.ask("prod-reports", 60).await.unwrap().name;
+    let end = ["terminate", "-w", &workflow_of(&terminated)];
+    world.engine().must(&end).await;
+    let open = alice.ask("prod-reports", 600).await.unwrap().name;
+    until("everything that is over is archived", || async {
+        run(&dave).await.unwrap();
+        (status(&erin).await.unwrap().closed == 3).then_some(())
+    })
+    .await;
+    let before = listed(&erin, start).await;
+    let mut all = [&used, &kept, &terminated, &open].map(String::clone);
+    all.sort();
+    assert_eq!(
+        sorted(&before),
+        all,
+        "each once while Temporal has all of them"
+    );
+
+    for name in [&used, &terminated] {
+        let delete = ["delete", "--yes", "-w", &workflow_of(name)];
+        world.engine().must(&delete).await;
+    }
+    until("Temporal has forgotten them", || async {
+        let gone = erin.get(&used).await.is_err() && erin.get(&terminated).await.is_err();
+        (gone && status(&erin).await.unwrap().closed == 1).then_some(())
+    })
+    .await;
+    let after = listed(&erin, start).await;
+    assert_eq!(sorted(&after), all, "each once, whoever has it");
+    let of = |records: &[AccessRequest], name: &str| {
+        let found = records.iter().find(|r| r.name == name);
+        told(found.unwrap())
+    };
+    assert_eq!(of(&after, &used), of(&before, &used));
+    assert_eq!(of(&after, &kept), of(&before, &kept));
+    assert_eq!(of(&after, &terminated).state(), State::AwaitingApproval);
+    let later = start
+        .checked_add(std::time::Duration::from_secs(3600))
+        .unwrap();
+    assert!(listed(&erin, later).await.is_empty(), "another period");
+
+    let since = start.to_string();
+    let review = hallpass(
+        &world,
+        &["audit", "review", "--since", &since, "-o", "json"],
+    )
+    .await;
+    let review: serde_json::Value = serde_json::from_str(&review).unwrap();
+    assert_eq!(
+        (&review["requests"], &review["grants"]),
+        (&4.into(), &1.into())
+    );
+    let bundle = world.dir().join("beyond.tar");
+    let out = bundle.display().to_string();
+    let only = ["--entitlement", "sandbox-reports"];
+    let export = ["audit", "export", "--since", &since, "--out", &out];
+    hallpass(&world, &[&export[..], &only].concat()).await;
+    let (code, said) = audited(&world, &bundle, &[]);
+    assert_eq!(code, 0, "{said}");
+    let id = used.trim_start_matches("accessRequests/");
+    assert!(said.contains(id) && said.contains("1 of "), "{said}");
+    let picture = world.dir().join("period.html").display().to_string();
+    hallpass(
+        &world,
+        &["audit", "review", "--since", &since, "--picture", &picture],
+    )
+    .await;
+    let drawn = std::fs::read_to_string(&picture).unwrap();
+    assert!(
+        drawn.contains(id) && drawn.contains("given back"),
+        "{drawn}"
+    );
+}
