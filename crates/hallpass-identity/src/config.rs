@@ -7,6 +7,7 @@ use jsonwebtoken::Algorithm;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+use crate::Introspection;
 use crate::presets::RawIssuer;
 
 /// A token issuer whose tokens are accepted, and what its claims mean here.
@@ -66,6 +67,9 @@ pub struct IssuerConfig {
     /// The client with which approvers sign in for one decision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decisions: Option<DecisionClient>,
+    /// Where it says whether a token still holds; tokens are believed until they expire without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub introspect: Option<Introspection>,
 }
 
 /// Issuers that everybody in the world can have tokens from, and what tells ours from theirs.
@@ -162,6 +166,15 @@ impl IssuerConfig {
             let id = &decisions.client_id;
             if id.trim().is_empty() || known.any(|known| known == id) {
                 return Err(wrong("decisions", OWN_CLIENT));
+            }
+        }
+        if let Some(introspect) = &self.introspect {
+            if !trusted_url(&introspect.endpoint) {
+                return Err(wrong("introspect.endpoint", url));
+            }
+            if introspect.client_id.trim().is_empty() || introspect.remember_seconds > 300 {
+                let expected = "a client_id, and remember_seconds of at most 300";
+                return Err(wrong("introspect", expected));
             }
         }
         if self.kind == Some(PrincipalKind::Agent) && self.acting_for_claim.is_none() {

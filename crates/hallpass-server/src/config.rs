@@ -18,7 +18,9 @@ use crate::archive::config::{ArchiveConfig, StoreConfig};
 use crate::directory::DirectoryConfig;
 use crate::worker::notify::NotifyConfig;
 
-pub(crate) use connections::{CodecEndpoint, Listen, ListenTls, Observe, Temporal, TemporalTls};
+pub(crate) use connections::{
+    CodecEndpoint, Listen, ListenTls, Observe, SecretSource, Temporal, TemporalTls,
+};
 pub(crate) use links::LinkTemplate;
 
 /// The commented default, as `hallpassd print-config` writes it.
