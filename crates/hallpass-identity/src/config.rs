@@ -117,13 +117,12 @@ impl IssuerConfig {
             field,
             expected,
         };
-        let url = "an https URL without user, query or fragment (http only on a loopback host)";
         // The issuer must also fit into an identity.
         if !trusted_url(&self.issuer) || PrincipalId::new(&self.issuer, "x").is_err() {
-            return Err(wrong("issuer", url));
+            return Err(wrong("issuer", TRUSTED_URL));
         }
         if !trusted_url(&self.jwks_uri) {
-            return Err(wrong("jwks_uri", url));
+            return Err(wrong("jwks_uri", TRUSTED_URL));
         }
         let blank = |list: &[String]| list.iter().any(|s| s.trim().is_empty());
         if self.audiences.is_empty() || blank(&self.audiences) {
@@ -168,20 +167,27 @@ impl IssuerConfig {
                 return Err(wrong("decisions", OWN_CLIENT));
             }
         }
-        if let Some(introspect) = &self.introspect {
-            if !trusted_url(&introspect.endpoint) {
-                return Err(wrong("introspect.endpoint", url));
-            }
-            if introspect.client_id.trim().is_empty() || introspect.remember_seconds > 300 {
-                let expected = "a client_id, and remember_seconds of at most 300";
-                return Err(wrong("introspect", expected));
-            }
+        if let Some((field, expected)) = self.introspect.as_ref().and_then(wrong_introspection) {
+            return Err(wrong(field, expected));
         }
         if self.kind == Some(PrincipalKind::Agent) && self.acting_for_claim.is_none() {
             return Err(wrong("acting_for_claim", "set where agents are accepted"));
         }
         Ok(())
     }
+}
+
+const TRUSTED_URL: &str =
+    "an https URL without user, query or fragment (http only on a loopback host)";
+
+/// What is wrong with where an issuer is asked about tokens, if anything.
+fn wrong_introspection(introspect: &Introspection) -> Option<(&'static str, &'static str)> {
+    if !trusted_url(&introspect.endpoint) {
+        return Some(("introspect.endpoint", TRUSTED_URL));
+    }
+    let fits = !introspect.client_id.trim().is_empty() && introspect.remember_seconds <= 300;
+    let expected = "a client_id, and remember_seconds of at most 300";
+    (!fits).then_some(("introspect", expected))
 }
 
 fn trusted_url(text: &str) -> bool {
