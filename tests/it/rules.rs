@@ -354,14 +354,15 @@ fn freeze(pack: &Path, from: i64, to: i64) {
 #[tokio::test]
 async fn a_freeze_shuts_what_was_approved_before_it_lets_break_glass_in_and_passes() {
     let mut pack = PathBuf::new();
-    let world = Shared::own(|folder| {
+    let world = Private::start_with_pack(|folder| {
         freeze(folder, 86_400, 90_000);
         pack = folder.to_owned();
     })
     .await;
+    let _service = world.serve("all").await;
     let (alice, bob) = (world.client("alice").await, world.client("bob").await);
     let mut later = request_of("prod-reports", 600);
-    let start = Timestamp::now() + SignedDuration::from_secs(8);
+    let start = Timestamp::now() + SignedDuration::from_secs(10);
     later.start_time = Some(convert::timestamp(start));
     let later = alice.create(later, &uuid()).await.unwrap();
     let scheduled = bob.decide(&later.name, Verdict::Approve).await.unwrap();

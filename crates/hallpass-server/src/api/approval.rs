@@ -64,7 +64,7 @@ impl ApprovalService for Approval {
             let may = self
                 .0
                 .on_request(snapshot, |bundle, facts, now| match waits {
-                    true => !bundle.capacities(facts, &signing, now).is_empty(),
+                    true => bundle.why_not_deny(facts, &signing, now).is_none(),
                     false => bundle.review(&caller, facts, now).allows(),
                 });
             may.unwrap_or(false) && (waits || must_be_in_review(snapshot, "").is_ok())
