@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use hallpass_faults::{Lag, Reads};
 use hallpass_proto::v1::access_request::State;
 use hallpass_proto::v1::{AccessRequest, Verdict};
 use harness::{Clients, Private, Reading, Session, issue, seconds, until, violates};
@@ -92,27 +94,24 @@ async fn a_session_works_from_where_it_may_be_used_and_its_end_is_proved_all_the
         // The emulator's accounts are in no organization, so the canary's is not either.
         ("other-org", false, false),
     ] {
-        let mut allowed_before = false;
-        // Where the end is quicker than the canary's call, that call shows nothing.
-        for _ in 0..6 {
-            let (request, session) = open(&alice, entitlement, 900).await;
-            let read = aws.read(&session.secret, BUCKET).await;
-            assert_eq!(read == Reading::Allowed, works, "{entitlement}: {read:?}");
-            alice.give_back(&request.name).await.unwrap();
-            let ended = alice.watch_until(&request.name, State::Ended).await;
-            let proof = ended.proof.unwrap();
-            assert_eq!(proof.denied_code, "AccessDenied", "{entitlement}");
-            let read = aws.read(&session.secret, BUCKET).await;
-            assert!(matches!(read, Reading::Refused(_)), "{entitlement}");
-            let shown = ended.entitlement_details.unwrap();
-            let said = shown.source_ips.len() + shown.source_vpces.len() + shown.org_id.len();
-            assert!(said > 0, "{entitlement}: {shown:?}");
-            allowed_before = !proof.allowed_call.is_empty();
-            if allowed_before || !proved {
-                break;
-            }
-        }
-        assert_eq!(allowed_before, proved, "{entitlement}");
+        let (request, session) = open(&alice, entitlement, 900).await;
+        let read = aws.read(&session.secret, BUCKET).await;
+        assert_eq!(read == Reading::Allowed, works, "{entitlement}: {read:?}");
+        // The denial takes effect after the canary's first call.
+        let (by, reads) = (Duration::from_secs(2), Reads::Written);
+        world.faults.set_lag(Some(Lag { by, reads }));
+        alice.give_back(&request.name).await.unwrap();
+        let ended = alice.watch_until(&request.name, State::Ended).await;
+        world.faults.set_lag(None);
+        let proof = ended.proof.unwrap();
+        let allowed_before = !proof.allowed_call.is_empty();
+        assert_eq!(allowed_before, proved, "{entitlement}: {proof:?}");
+        assert_eq!(proof.denied_code, "AccessDenied", "{entitlement}");
+        let read = aws.read(&session.secret, BUCKET).await;
+        assert!(matches!(read, Reading::Refused(_)), "{entitlement}");
+        let shown = ended.entitlement_details.unwrap();
+        let said = shown.source_ips.len() + shown.source_vpces.len() + shown.org_id.len();
+        assert!(said > 0, "{entitlement}: {shown:?}");
     }
 
     // A session is as long as the entitlement says, and the next one is another.
