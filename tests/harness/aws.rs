@@ -97,6 +97,20 @@ impl Aws {
         Some(decoded.next()?.1.into_owned())
     }
 
+    /// The trust policy of a role.
+    ///
+    /// # Panics
+    /// When there is no such role.
+    pub async fn trust(&self, account: &str, role: &str) -> String {
+        let answer = self
+            .iam(account, &format!("Action=GetRole&RoleName={role}"))
+            .await;
+        let document = members(&answer, "AssumeRolePolicyDocument").pop();
+        let query = format!("document={}", document.expect("a trust policy"));
+        let mut decoded = url::form_urlencoded::parse(query.as_bytes());
+        decoded.next().expect("a document").1.into_owned()
+    }
+
     /// Names of the roles whose name begins with `prefix`.
     ///
     /// # Panics

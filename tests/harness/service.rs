@@ -40,6 +40,16 @@ impl Private {
             .expect("hallpassd runs")
     }
 
+    /// A run of `hallpassd` that needs no configuration and ends by itself.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    pub async fn run_hallpassd(&self, arguments: &[&str]) -> std::process::Output {
+        let mut command = Command::new(binary("hallpassd"));
+        command.args(arguments).stdin(Stdio::null());
+        command.output().await.expect("hallpassd runs")
+    }
+
     /// Starts a service in `role` (`all`, `api`, `worker`, `ends`) and waits until it is up.
     ///
     /// # Panics

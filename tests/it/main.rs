@@ -31,4 +31,5 @@ mod replay;
 mod rules;
 mod secrets;
 mod sweep;
+mod trust;
 mod wire_names;

@@ -25,6 +25,7 @@ use temporalio_sdk::workflow_replayer::{
 /// What each version's folder must have: each way a request can go.
 const KINDS: [&str; 18] = [
     "break-glass",
+    "conditioned",
     "denied-person",
     "denied-policy",
     "escalated",

@@ -1,20 +1,22 @@
 //! Approval rules end to end: approvals for less, stages, notices, break-glass and its review.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use hallpass_proto::convert;
 use hallpass_proto::v1::access_request::State;
 use hallpass_proto::v1::{
     AccessRequest, DecideAccessRequestRequest, GetTimelineRequest, ListPendingApprovalsRequest,
     TimelineEntry, Verdict,
 };
 use harness::{
-    Clients, Notice, Private, Shared, Webhook, activities, issue, reason_of, seconds, until, uuid,
-    violated_fields, workflow_of,
+    Clients, Notice, Private, Shared, Webhook, activities, issue, reason_of, request_of, seconds,
+    until, uuid, violated_fields, workflow_of,
 };
+use jiff::{SignedDuration, Timestamp};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use tonic::Code;
 
@@ -301,6 +303,100 @@ async fn a_waiting_request_is_put_to_more_groups_and_each_is_told_with_a_signatu
     assert_eq!(paged[0].kind(), "break_glass");
     assert_eq!(paged[0].json()["data"]["ticket"], "INC-1");
     assert!(is_signed(&paged[0]));
+    // A cut for which the role has no room is stuck at once, and the owners are told.
+    let stuck = alice.ask("sandbox-reports", 600).await.unwrap();
+    issue(&alice, &stuck.name).await.unwrap();
+    fill(&world, 10_200).await;
+    alice.give_back(&stuck.name).await.unwrap();
+    alice.watch_until(&stuck.name, State::Stuck).await;
+    let told = notices(&hook, &stuck.name, 1).await;
+    assert_eq!((told.len(), &*told[0].kind()), (1, "stuck"));
+    let groups = &told[0].json()["data"]["groups"];
+    assert_eq!(*groups, serde_json::json!(["reports-owners"]));
+    assert!(is_signed(&told[0]));
+    fill(&world, 10).await;
+    alice.watch_until(&stuck.name, State::Ended).await;
+    assert_eq!(notices(&hook, &stuck.name, 1).await.len(), 1, "told once");
+}
+
+/// Leaves the sandbox's shared role no room for cuts, or some.
+async fn fill(world: &Private, characters: usize) {
+    let document = format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::{}"}}]}}"#,
+        "b".repeat(characters)
+    );
+    let put = [
+        ("Action", "PutRolePolicy"),
+        ("RoleName", "ReportsReader"),
+        ("PolicyName", "filling"),
+        ("PolicyDocument", &document),
+    ];
+    world.aws().as_root("444455556666", &put).await;
+}
+
+/// Production is frozen from `from` to `to`, in seconds from now.
+fn freeze(pack: &Path, from: i64, to: i64) {
+    let at = |offset| {
+        let second = Timestamp::now().as_second() + offset;
+        Timestamp::from_second(second).unwrap()
+    };
+    let (from, to) = (at(from), at(to));
+    let policy = format!(
+        "@id(\"freeze\") @deny(\"Production is frozen.\")\n\
+         forbid (principal, action == Hallpass::Action::\"activate\", resource)\n\
+         when {{ resource.entitlement.account.environment == \"prod\" &&\n  \
+         context.now >= datetime(\"{from}\") && context.now < datetime(\"{to}\") }}\n\
+         unless {{ resource.breakGlass }};\n"
+    );
+    std::fs::write(pack.join("policies/40-freeze.cedar"), policy).unwrap();
+}
+
+#[tokio::test]
+async fn a_freeze_shuts_what_was_approved_before_it_lets_break_glass_in_and_passes() {
+    let mut pack = PathBuf::new();
+    let world = Private::start_with_pack(|folder| {
+        freeze(folder, 86_400, 90_000);
+        pack = folder.to_owned();
+    })
+    .await;
+    let _service = world.serve("all").await;
+    let (alice, bob) = (world.client("alice").await, world.client("bob").await);
+    let mut later = request_of("prod-reports", 600);
+    let start = Timestamp::now() + SignedDuration::from_secs(10);
+    later.start_time = Some(convert::timestamp(start));
+    let later = alice.create(later, &uuid()).await.unwrap();
+    let scheduled = bob.decide(&later.name, Verdict::Approve).await.unwrap();
+    assert_eq!(
+        scheduled.state(),
+        State::Scheduled,
+        "a freeze that is to come shuts nothing"
+    );
+    freeze(&pack, -1, 86_400);
+    let frozen = until("the freeze is in force", || async {
+        let asked = alice.ask("prod-reports", 600).await.unwrap();
+        (asked.state() == State::Denied).then_some(asked)
+    })
+    .await;
+    assert!(frozen.note.contains("No number of approvals"), "{frozen:?}");
+    let shut = alice.watch_until(&later.name, State::Denied).await;
+    let words = "did not open at its start: Production is frozen.";
+    assert!(shut.note.contains(words), "{shut:?}");
+    let frank = world.client("frank").await;
+    let open = frank
+        .break_glass("prod-reports", 600, "INC-2")
+        .await
+        .unwrap();
+    assert_eq!(open.state(), State::Active, "{open:?}");
+    frank.give_back(&open.name).await.unwrap();
+    freeze(&pack, -86_400, -1);
+    let asked = until("the freeze is over", || async {
+        let asked = alice.ask("prod-reports", 600).await.unwrap();
+        (asked.state() == State::AwaitingApproval).then_some(asked)
+    })
+    .await;
+    let request = bob.decide(&asked.name, Verdict::Approve).await.unwrap();
+    assert_eq!(request.state(), State::Active, "{request:?}");
+    alice.give_back(&request.name).await.unwrap();
 }
 
 #[tokio::test]

@@ -33,6 +33,9 @@ pub struct AccountAccess {
     /// The external id that the provisioner role's trust policy asks for.
     #[serde(default)]
     pub external_id: Option<String>,
+    /// The one that it asked for before, tried when the present one is refused: while it is changed.
+    #[serde(default)]
+    pub previous_external_id: Option<String>,
 }
 
 /// The service's own credentials.

@@ -2,18 +2,20 @@
 
 use aws_sdk_sts::operation::RequestId as _;
 use aws_sdk_sts::operation::assume_role::AssumeRoleOutput;
+use aws_sdk_sts::operation::assume_role::builders::AssumeRoleFluentBuilder;
 use aws_sdk_sts::types::Tag;
 use hallpass_seal::SecretCredentials;
-use hallpass_types::Grant;
+use hallpass_types::{Entitlement, Grant};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use crate::connection::Aws;
-use crate::documents;
+use crate::connection::{Aws, Connection};
+use crate::documents::{self, InvalidDocument};
 use crate::errors::{AwsError, ErrorClass};
-use crate::limits::session_seconds;
+use crate::limits::{CHAINED_SESSION_SECONDS_MAX, longest_session, session_seconds};
 use crate::names;
 use crate::orders::{AssumeOrder, IssuedSession, Order, SessionFacts};
+use crate::policy::PolicyDocument;
 
 impl Aws {
     /// Issues one session of a grant: exactly one AssumeRole call.
@@ -32,7 +34,9 @@ impl Aws {
         }
         let precedence = self.account(&order.order.entitlement.account)?.precedence();
         precedence.give().await?;
-        let session = precedence.watch(self.session(&order.order, &order.grant, now).await)?;
+        let policy = documents::session_policy(&order.order.entitlement, order.order.end);
+        let made = self.session(&order.order, &order.grant, policy, now).await;
+        let session = precedence.watch(made)?;
         Ok(IssuedSession {
             facts: SessionFacts {
                 access_key_id: session.secret.access_key_id().to_owned(),
@@ -46,53 +50,79 @@ impl Aws {
         })
     }
 
-    /// A session as every session of this grant is made; the canary is one of them.
-    pub(crate) async fn session(
+    /// A session to see the end by: as every session of this grant, but that it may be used from the
+    /// service's own address.
+    pub(crate) async fn canary_session(
         &self,
         order: &Order,
         grant: &Grant,
         now: Timestamp,
     ) -> Result<Session, AwsError> {
+        let policy = documents::canary_policy(&order.entitlement, order.end);
+        self.session(order, grant, policy, now).await
+    }
+
+    async fn session(
+        &self,
+        order: &Order,
+        grant: &Grant,
+        policy: Result<PolicyDocument, InvalidDocument>,
+        now: Timestamp,
+    ) -> Result<Session, AwsError> {
         let entitlement = &order.entitlement;
         let refused = |why: String| AwsError::found("entitlement", ErrorClass::Refused, why);
-        let policy = documents::session_policy(entitlement, order.end)
-            .map_err(|e| refused(e.to_string()))?;
+        let policy = policy.map_err(|e| refused(e.to_string()))?;
         let tags = names::session_tags(&order.request, &order.requester, entitlement)
             .into_iter()
             .map(|(key, value)| Tag::builder().key(key).value(value).build())
             .collect::<Result<Vec<_>, _>>()
             .map_err(|e| refused(e.to_string()))?;
-        let external_id = if grant.created {
-            Some(order.request.to_string())
-        } else {
-            entitlement.external_id.clone()
-        };
-        let answer = self
-            .account(&entitlement.account)?
+        let account = self.account(&entitlement.account)?;
+        let seconds = session_seconds(order.end, now, longest(account, entitlement).await?);
+        let ask = account
             .sts(&entitlement.region)
             .assume_role()
             .role_arn(grant.role_arn.as_str())
             .role_session_name(&grant.session_name)
             .policy(policy.to_json())
-            .duration_seconds(session_seconds(order.end, now).cast_signed())
-            .set_external_id(external_id)
+            .duration_seconds(seconds.cast_signed())
             .source_identity(order.request.as_str())
-            .set_tags(Some(tags))
-            .send()
-            .await
-            .map_err(|e| AwsError::sdk("AssumeRole", e))
-            .map_err(|e| if grant.created { not_yet(e) } else { e })?;
+            .set_tags(Some(tags));
+        if grant.created {
+            let answer = send(ask.external_id(order.request.as_str())).await;
+            return Session::read(answer.map_err(not_yet)?);
+        }
+        let answer = send(ask.clone().set_external_id(entitlement.external_id.clone())).await;
+        let answer = match (answer, &entitlement.previous_external_id) {
+            (Err(error), Some(previous)) if error.is_denied() => {
+                let answer = send(ask.external_id(previous)).await.map_err(|_| error)?;
+                let role = grant.role_arn.as_str();
+                tracing::warn!(role, "only the previous external id opens this role");
+                answer
+            }
+            (answer, _) => answer?,
+        };
         Session::read(answer)
     }
 }
 
+/// The longest session that `entitlement` may have; who the service is, is asked only where that
+/// makes a difference.
+async fn longest(account: &Connection, entitlement: &Entitlement) -> Result<u32, AwsError> {
+    let longest = longest_session(entitlement, false);
+    let chained = longest > CHAINED_SESSION_SECONDS_MAX && account.is_chained().await?;
+    Ok(longest_session(entitlement, chained))
+}
+
+async fn send(ask: AssumeRoleFluentBuilder) -> Result<AssumeRoleOutput, AwsError> {
+    ask.send().await.map_err(|e| AwsError::sdk("AssumeRole", e))
+}
+
 /// STS answers AccessDenied for a role, or a trust policy, that it does not see yet.
 fn not_yet(error: AwsError) -> AwsError {
-    match error.code.as_deref() {
-        Some("AccessDenied" | "AccessDeniedException") => {
-            error.when(ErrorClass::Refused, ErrorClass::NotYetVisible)
-        }
-        _ => error.when(ErrorClass::Gone, ErrorClass::NotYetVisible),
+    match error.is_denied() {
+        true => error.when(ErrorClass::Refused, ErrorClass::NotYetVisible),
+        false => error.when(ErrorClass::Gone, ErrorClass::NotYetVisible),
     }
 }
 

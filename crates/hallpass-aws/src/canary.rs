@@ -58,7 +58,7 @@ impl Aws {
     /// Makes a session of the grant and its probe, while the grant may still be open. It never
     /// fails: an end must not wait for its control.
     pub(crate) async fn control(&self, order: &Order, grant: &Grant, now: Timestamp) -> Canary {
-        let session = match self.session(order, grant, now).await {
+        let session = match self.canary_session(order, grant, now).await {
             Ok(session) => session,
             Err(error) => return Canary::none(format!("no session could be made: {error}")),
         };
@@ -110,7 +110,7 @@ impl Aws {
         now: Timestamp,
     ) -> Result<DeniedCall, AwsError> {
         let call = format!("sts AssumeRole {}", order.grant.role_arn.role_name());
-        match self.session(&order.order, &order.grant, now).await {
+        match self.canary_session(&order.order, &order.grant, now).await {
             Err(error) => no_session(&call, error),
             Ok(_) => {
                 let message = format!("{call} is still allowed");

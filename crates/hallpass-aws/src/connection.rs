@@ -5,11 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_iam::config::retry::RetryConfig;
 use aws_sdk_iam::config::{IdentityCache, SharedHttpClient};
 use aws_smithy_http_client::tls;
@@ -20,10 +18,9 @@ use url::Url;
 use crate::accounts::{AccountAccess, AwsConfig, ServiceCredentials};
 use crate::errors::{AwsError, ErrorClass};
 use crate::precedence::Precedence;
+use crate::provisioner;
 use crate::signed::SignedHttp;
 
-/// How the service names its own session in a provisioner role.
-const PROVISIONER_SESSION_NAME: &str = "hallpass";
 const REFRESH_BEFORE_EXPIRY: Duration = Duration::from_mins(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -165,14 +162,8 @@ impl Connection {
         let config = match &access.provisioner_role_arn {
             None => base.clone(),
             Some(role) => {
-                let mut provider = AssumeRoleProvider::builder(role.as_str())
-                    .session_name(PROVISIONER_SESSION_NAME)
-                    .configure(base);
-                if let Some(id) = &access.external_id {
-                    provider = provider.external_id(id);
-                }
                 // One shared provider is one cache entry for IAM and STS together.
-                let provider = SharedCredentialsProvider::new(provider.build().await);
+                let provider = provisioner::provider(base, role, access).await;
                 base.to_builder().credentials_provider(provider).build()
             }
         };
@@ -213,6 +204,11 @@ impl Connection {
                 .await
                 .map(String::as_str),
         }
+    }
+
+    /// Whether sessions are made with a session's own credentials: AWS then gives an hour at most.
+    pub(crate) async fn is_chained(&self) -> Result<bool, AwsError> {
+        Ok(self.provisioner.is_some() || self.principal().await?.contains(":role/"))
     }
 
     async fn own_principal(&self) -> Result<String, AwsError> {

@@ -1,6 +1,8 @@
 //! The policy documents of a grant. The fence in each makes the end true without us.
 
-use hallpass_types::{AccessMode, AccessRequestId, EndInstant, Entitlement};
+use hallpass_types::{
+    AccessMode, AccessRequestId, EndInstant, Entitlement, OrganizationId, TrustConditions,
+};
 
 use crate::policy::{PolicyDocument, Statement};
 
@@ -24,11 +26,62 @@ pub fn fence(end: EndInstant) -> Statement {
     Statement::deny_everything().when("DateGreaterThanEquals", "aws:CurrentTime", &aws_time(end))
 }
 
-/// The session policy of every session of a grant: what narrows the role, and the fence.
+/// Denies every call that comes neither from one of the addresses nor through one of the endpoints.
+///
+/// A call has an address or an endpoint, never both. What an AWS service does for a caller who was
+/// let in comes from that service.
+pub fn from_elsewhere(conditions: &TrustConditions) -> Option<Statement> {
+    if !conditions.bind_network() {
+        return None;
+    }
+    let mut deny = Statement::deny_everything().when("BoolIfExists", "aws:ViaAWSService", "false");
+    if !conditions.source_ips.is_empty() {
+        let ranges = conditions
+            .source_ips
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        deny = deny.when_any("NotIpAddress", "aws:SourceIp", &ranges);
+    }
+    if !conditions.source_vpces.is_empty() {
+        let endpoints = conditions
+            .source_vpces
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        deny = deny.when_any("StringNotEquals", "aws:SourceVpce", &endpoints);
+    }
+    Some(deny)
+}
+
+/// Denies everything to a principal whose account is not in the organization.
+pub fn of_other_organization(org: &OrganizationId) -> Statement {
+    Statement::deny_everything().when("StringNotEquals", "aws:PrincipalOrgID", org.as_str())
+}
+
+/// The session policy of every session of a grant: what narrows the role, the fence, and from where
+/// it may be used.
 ///
 /// # Errors
 /// [`InvalidDocument`] when the entitlement's own document is not one.
 pub fn session_policy(
+    entitlement: &Entitlement,
+    end: EndInstant,
+) -> Result<PolicyDocument, InvalidDocument> {
+    let policy = canary_policy(entitlement, end)?;
+    Ok(match from_elsewhere(&entitlement.conditions) {
+        Some(deny) => policy.and(deny),
+        None => policy,
+    })
+}
+
+/// The session policy of the canary, which the service itself uses from its own address: as every
+/// session's, without the network conditions. It allows no less than any of them, so what is denied
+/// to it is denied to all.
+///
+/// # Errors
+/// [`InvalidDocument`] when the entitlement's own document is not one.
+pub fn canary_policy(
     entitlement: &Entitlement,
     end: EndInstant,
 ) -> Result<PolicyDocument, InvalidDocument> {
@@ -41,23 +94,51 @@ pub fn session_policy(
             PolicyDocument::new(vec![Statement::allow_everything()])
         }
     };
-    Ok(narrowed.and(fence(end)))
+    Ok(in_organization(
+        narrowed.and(fence(end)),
+        &entitlement.conditions,
+    ))
 }
 
-/// What a created role may do, until the end.
+fn in_organization(policy: PolicyDocument, conditions: &TrustConditions) -> PolicyDocument {
+    match &conditions.org_id {
+        Some(org) => policy.and(of_other_organization(org)),
+        None => policy,
+    }
+}
+
+/// What a created role may do, until the end. The network conditions are in its sessions, which only
+/// the service makes: here they would deny the canary too.
 ///
 /// # Errors
 /// [`InvalidDocument`] when `permissions` is not a policy document.
-pub fn permissions(permissions: &str, end: EndInstant) -> Result<PolicyDocument, InvalidDocument> {
-    Ok(read("permissions document", permissions)?.and(fence(end)))
+pub fn permissions(
+    permissions: &str,
+    end: EndInstant,
+    conditions: &TrustConditions,
+) -> Result<PolicyDocument, InvalidDocument> {
+    let policy = read("permissions document", permissions)?.and(fence(end));
+    Ok(in_organization(policy, conditions))
 }
 
-/// Who may assume a created role before the end: `principal`, with the request's id as external id.
+/// Who may assume a created role before the end: `principal`, with the request's id as external id,
+/// and from the organization where one is named. Who assumes it is the service, from its address.
 ///
 /// Tags and source identity are a statement of their own: their actions have no `sts:ExternalId`
 /// key, so one condition for all three would never match.
-pub fn trust(principal: &str, request: &AccessRequestId, end: EndInstant) -> PolicyDocument {
-    let until = |s: Statement| s.when("DateLessThan", "aws:CurrentTime", &aws_time(end));
+pub fn trust(
+    principal: &str,
+    request: &AccessRequestId,
+    end: EndInstant,
+    conditions: &TrustConditions,
+) -> PolicyDocument {
+    let until = |s: Statement| {
+        let s = s.when("DateLessThan", "aws:CurrentTime", &aws_time(end));
+        match &conditions.org_id {
+            Some(org) => s.when("StringEquals", "aws:PrincipalOrgID", org.as_str()),
+            None => s,
+        }
+    };
     PolicyDocument::new(vec![
         until(Statement::trust(principal, &["sts:AssumeRole"])).when(
             "StringEquals",
@@ -163,7 +244,8 @@ mod tests {
         fn a_created_role_has_only_approved_rights_and_none_from_the_end_on(
             approved in document(), call in call(),
         ) {
-            let role = permissions(&approved.to_json(), fixtures::end()).unwrap();
+            let none = TrustConditions::default();
+            let role = permissions(&approved.to_json(), fixtures::end(), &none).unwrap();
             let session = session_policy(&fixtures::create(), fixtures::end()).unwrap();
             let answer = evaluate_within(&[&role], &[&session], &call);
             let expected = if fixtures::end().has_come(call.at) {
@@ -180,7 +262,8 @@ mod tests {
         #[test]
         fn nobody_can_assume_a_created_role_from_the_end_on(offset in -100i64..100) {
             let (id, end) = (fixtures::request(), fixtures::end());
-            let trust = trust("arn:aws:iam::111122223333:role/p", &id, end);
+            let none = TrustConditions::default();
+            let trust = trust("arn:aws:iam::111122223333:role/p", &id, end, &none);
             let at = end.timestamp() + jiff::SignedDuration::from_secs(offset);
             let call = Call::new("sts:AssumeRole", "*", at);
             prop_assert_eq!(evaluate(&[&trust], &call), Answer::NotAllowed);
@@ -206,6 +289,6 @@ mod tests {
         }
         let error = session_policy(&entitlement, fixtures::end()).unwrap_err();
         assert_eq!(error.which, "session policy");
-        assert!(permissions("[]", fixtures::end()).is_err());
+        assert!(permissions("[]", fixtures::end(), &Default::default()).is_err());
     }
 }

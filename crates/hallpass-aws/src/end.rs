@@ -69,7 +69,7 @@ impl Aws {
     ) -> Result<Refused, AwsError> {
         let account = self.account(&order.order.entitlement.account)?;
         let turn = account.precedence().end();
-        let made = self.session(&order.order, &order.grant, now()).await;
+        let made = self.canary_session(&order.order, &order.grant, now()).await;
         let session = turn.watch(made)?;
         let canary = self.refused(&order.order, &session).await?;
         Ok(Refused {
@@ -112,7 +112,7 @@ impl Aws {
         }
         let session = match session {
             Some(session) => session,
-            None => self.session(facts, grant, now()).await?,
+            None => self.canary_session(facts, grant, now()).await?,
         };
         let canary = self.refused(facts, &session).await?;
         aws_request_ids.extend(session.request_id);

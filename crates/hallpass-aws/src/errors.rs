@@ -72,6 +72,14 @@ impl AwsError {
         }
     }
 
+    /// Whether AWS itself refused the call for want of permission. What it says to the provisioner
+    /// role is of another operation.
+    pub(crate) fn is_denied(&self) -> bool {
+        let code = self.code.as_deref();
+        self.operation == "AssumeRole"
+            && matches!(code, Some("AccessDenied" | "AccessDeniedException"))
+    }
+
     /// Whether to try again.
     pub fn retry(&self) -> Retry {
         match self.class {
@@ -215,7 +223,7 @@ impl Error for AwsError {
 }
 
 /// STS's refusal of our provisioner session, when that is what kept a call from being sent.
-fn provisioner_refusal<'a>(
+pub(crate) fn provisioner_refusal<'a>(
     error: &'a (dyn Error + 'static),
 ) -> Option<&'a SdkError<AssumeRoleError, HttpResponse>> {
     std::iter::successors(error.source(), |e: &&'a (dyn Error + 'static)| {

@@ -4,7 +4,9 @@
 //! worse case: an unknown condition never allows and always denies.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
+use hallpass_types::AddressRange;
 use jiff::Timestamp;
 
 use crate::policy::{Effect, OneOrMany, PolicyDocument, Scalar, Statement};
@@ -119,6 +121,12 @@ fn applies(statement: &Statement, call: &Call) -> bool {
 
 /// Whether a condition holds; `None` when the operator or a value is not one that we know.
 fn condition(operator: &str, actual: Option<&str>, values: &OneOrMany<Scalar>) -> Option<bool> {
+    if let Some(operator) = operator.strip_suffix("IfExists") {
+        return match actual {
+            None => Some(true),
+            some => condition(operator, some, values),
+        };
+    }
     let expected: Vec<String> = values.as_slice().iter().map(Scalar::to_text).collect();
     let any = |test: &dyn Fn(&str, &str) -> bool| {
         actual.is_some_and(|actual| expected.iter().any(|e| test(actual, e)))
@@ -134,7 +142,20 @@ fn condition(operator: &str, actual: Option<&str>, values: &OneOrMany<Scalar>) -
         }
         Some(holds)
     };
+    let addresses = || -> Option<bool> {
+        let Some(actual) = actual else {
+            return Some(false);
+        };
+        let actual: IpAddr = actual.parse().ok()?;
+        let mut holds = false;
+        for text in &expected {
+            holds |= AddressRange::parse(text).ok()?.contains(actual);
+        }
+        Some(holds)
+    };
     match operator {
+        "IpAddress" => addresses(),
+        "NotIpAddress" => addresses().map(|holds| !holds),
         "StringEquals" => Some(any(&|a, e| a == e)),
         // Negated operators also hold when the key is absent.
         "StringNotEquals" => Some(!any(&|a, e| a == e)),
@@ -209,8 +230,7 @@ mod tests {
             "arn:aws:s3:::a/x",
             at("2026-11-22T10:00:00Z"),
         );
-        let odd =
-            |s: Statement| PolicyDocument::new(vec![s.when("IpAddress", "aws:SourceIp", "::1")]);
+        let odd = |s: Statement| PolicyDocument::new(vec![s.when("BinaryEquals", "aws:x", "QQ==")]);
         let (allow, deny) = (
             odd(Statement::allow_everything()),
             odd(Statement::deny_everything()),

@@ -65,5 +65,8 @@ pub(crate) fn create() -> Entitlement {
         },
         tags: BTreeMap::from([("team".to_owned(), "payments".to_owned())]),
         parameters: Default::default(),
+        conditions: Default::default(),
+        max_session: None,
+        previous_external_id: None,
     }
 }

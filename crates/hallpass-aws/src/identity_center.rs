@@ -82,6 +82,7 @@ impl IdentityCenter {
         let access = AccountAccess {
             provisioner_role_arn: store.role_arn.clone(),
             external_id: store.external_id.clone(),
+            previous_external_id: None,
         };
         let connection = Connection::new(&base, &access).await;
         let mut sdk = aws_sdk_identitystore::config::Builder::from(connection.sdk())

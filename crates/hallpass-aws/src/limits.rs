@@ -5,7 +5,7 @@
 use std::fmt;
 
 use hallpass_types::{
-    AccessMode, AccessRequestId, EndInstant, Entitlement, PrincipalId, RequestId,
+    AccessMode, AccessRequestId, EndInstant, Entitlement, PrincipalId, RequestId, SessionDuration,
 };
 use jiff::Timestamp;
 
@@ -39,7 +39,8 @@ pub const SESSION_SECONDS_MIN: u32 = 900;
 pub const SESSION_SECONDS_MAX: u32 = 43_200;
 /// Longest session under role chaining, in seconds, whatever the role allows.
 pub const CHAINED_SESSION_SECONDS_MAX: u32 = 3_600;
-/// `MaxSessionDuration` of a role that we create, in seconds: IAM's smallest, and all we ask for.
+/// `MaxSessionDuration` of a role that we create, in seconds, unless its entitlement has longer
+/// sessions: IAM's smallest.
 pub const CREATED_ROLE_SESSION_SECONDS: u32 = 3_600;
 
 /// Room for the longest ARN of a role that assumes a created one.
@@ -62,12 +63,29 @@ impl fmt::Display for LimitViolation {
 
 /// Length of a session that starts at `now` and must not outlast `end` by more than AWS forces.
 ///
-/// AWS gives no session under 900 s: then the fence ends access, not the session's own expiry. The
-/// ceiling is that of role chaining, because the service itself mostly runs on role credentials.
-pub fn session_seconds(end: EndInstant, now: Timestamp) -> u32 {
+/// AWS gives no session under 900 s: then the fence ends access, not the session's own expiry.
+pub fn session_seconds(end: EndInstant, now: Timestamp, longest: u32) -> u32 {
     u32::try_from(end.remaining(now).as_secs())
-        .unwrap_or(CHAINED_SESSION_SECONDS_MAX)
-        .clamp(SESSION_SECONDS_MIN, CHAINED_SESSION_SECONDS_MAX)
+        .unwrap_or(longest)
+        .min(longest)
+        .clamp(SESSION_SECONDS_MIN, SESSION_SECONDS_MAX)
+}
+
+/// The longest single session of an entitlement, in seconds: what it says, but under role chaining no
+/// more than that gives. Where it says nothing the ceiling is that of role chaining, because the
+/// service itself mostly runs on role credentials.
+pub fn longest_session(entitlement: &Entitlement, chained: bool) -> u32 {
+    let said = entitlement.max_session.map(SessionDuration::as_seconds);
+    let longest = said.unwrap_or(CHAINED_SESSION_SECONDS_MAX);
+    match chained {
+        true => longest.min(CHAINED_SESSION_SECONDS_MAX),
+        false => longest,
+    }
+}
+
+/// `MaxSessionDuration` of a role that is created for an entitlement, in seconds.
+pub(crate) fn created_role_seconds(entitlement: &Entitlement) -> u32 {
+    longest_session(entitlement, false).max(CREATED_ROLE_SESSION_SECONDS)
 }
 
 /// Checks that every grant of `entitlement` fits into what AWS takes, with the longest names.
@@ -137,9 +155,15 @@ fn check_tags(entitlement: &Entitlement, found: &mut Vec<LimitViolation>) {
 }
 
 fn check_external_id(entitlement: &Entitlement, found: &mut Vec<LimitViolation>) {
-    let Some(id) = &entitlement.external_id else {
-        return;
-    };
+    for id in [&entitlement.external_id, &entitlement.previous_external_id]
+        .into_iter()
+        .flatten()
+    {
+        check_one_external_id(id, entitlement, found);
+    }
+}
+
+fn check_one_external_id(id: &str, entitlement: &Entitlement, found: &mut Vec<LimitViolation>) {
     let ok = (2..=EXTERNAL_ID_CHARS).contains(&id.len())
         && id.chars().all(|c| is_name_char(c) || ":/".contains(c));
     Report(found).must(ok, "external_id", || {
@@ -190,19 +214,18 @@ fn check_documents(entitlement: &Entitlement, found: &mut Vec<LimitViolation>) {
             });
             report.must(policy_text(&json), "session_policy", || BAD_TEXT.to_owned());
             let length = json.chars().count();
-            report.at_most(
-                "session_policy",
-                "with the fence it",
-                length,
-                SESSION_POLICY_CHARS,
-            );
+            let what = match entitlement.conditions.is_empty() {
+                true => "with the fence it",
+                false => "with fence and conditions it",
+            };
+            report.at_most("session_policy", what, length, SESSION_POLICY_CHARS);
         }
         Err(error) => report.must(false, "session_policy", || error.reason),
     }
     let AccessMode::Create { permissions, .. } = &entitlement.access else {
         return;
     };
-    match documents::permissions(permissions, end) {
+    match documents::permissions(permissions, end, &entitlement.conditions) {
         Ok(policy) => {
             let json = policy.to_json();
             report.must(identity_policy(&policy), "permissions", || {
@@ -219,7 +242,12 @@ fn check_documents(entitlement: &Entitlement, found: &mut Vec<LimitViolation>) {
         }
         Err(error) => report.must(false, "permissions", || error.reason),
     }
-    let trust = documents::trust(&"x".repeat(PRINCIPAL_CHARS), &request, end);
+    let trust = documents::trust(
+        &"x".repeat(PRINCIPAL_CHARS),
+        &request,
+        end,
+        &entitlement.conditions,
+    );
     let length = trust.to_json().chars().count();
     report.at_most(
         "permissions",
@@ -302,8 +330,11 @@ mod tests {
         };
         let size = |json: &str| {
             let end = EndInstant::from(Timestamp::UNIX_EPOCH);
-            without_space(&documents::permissions(json, end).unwrap().to_json())
-                + without_space(&documents::deny_all().to_json())
+            without_space(
+                &documents::permissions(json, end, &Default::default())
+                    .unwrap()
+                    .to_json(),
+            ) + without_space(&documents::deny_all().to_json())
         };
         let n = INLINE_POLICY_CHARS - size(&build(0));
         let n = usize::try_from(isize::try_from(n).unwrap() - room).unwrap();
@@ -416,11 +447,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sessions_are_as_long_as_aws_takes(seconds in -100i64..50_000) {
+        fn sessions_are_as_long_as_aws_takes(
+            seconds in -100i64..50_000, most in prop::option::of(900i64..43_200), chained: bool,
+        ) {
             let end = fixtures::end();
             let now = end.timestamp() - jiff::SignedDuration::from_secs(seconds);
-            let length = session_seconds(end, now);
-            prop_assert!((SESSION_SECONDS_MIN..=CHAINED_SESSION_SECONDS_MAX).contains(&length));
+            let mut entitlement = fixtures::assume();
+            entitlement.max_session = most.map(|s| SessionDuration::from_seconds(s).unwrap());
+            let longest = longest_session(&entitlement, chained);
+            let length = session_seconds(end, now, longest);
+            prop_assert!((SESSION_SECONDS_MIN..=SESSION_SECONDS_MAX).contains(&length));
+            prop_assert!(i64::from(length) <= most.unwrap_or(3_600));
+            prop_assert!(!chained || length <= CHAINED_SESSION_SECONDS_MAX);
+            prop_assert!(created_role_seconds(&entitlement) >= length.max(3_600));
             prop_assert!(i64::from(length) <= seconds.max(900));
         }
 

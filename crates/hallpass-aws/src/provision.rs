@@ -9,7 +9,7 @@ use hallpass_types::{AccessMode, Grant, PolicyArn, RoleArn};
 use crate::connection::{Aws, Connection};
 use crate::documents;
 use crate::errors::{AwsError, ErrorClass};
-use crate::limits::CREATED_ROLE_SESSION_SECONDS;
+use crate::limits::created_role_seconds;
 use crate::names;
 use crate::orders::Order;
 
@@ -62,7 +62,7 @@ async fn make(
         order,
         name: names::role_name(&order.request),
         boundary,
-        trust: documents::trust(account.principal().await?, &order.request, order.end).to_json(),
+        trust: trust(account, order).await?,
     };
     let made = match role.create(account).await {
         Err(error) if error.class == ErrorClass::AlreadyExists => role.adopt(account).await,
@@ -84,10 +84,10 @@ async fn move_fence(
 ) -> Result<Vec<String>, AwsError> {
     let name = grant.role_arn.role_name();
     require_ours(account, name, order).await?;
-    let trust = documents::trust(account.principal().await?, &order.request, order.end);
+    let trust = trust(account, order).await?;
     let mut ids = Vec::new();
     ids.extend(put_permissions(account, name, permissions, order).await?);
-    ids.extend(put_trust(account, name, trust.to_json()).await?);
+    ids.extend(put_trust(account, name, trust).await?);
     let tagged = account
         .iam()
         .tag_role()
@@ -98,6 +98,12 @@ async fn move_fence(
         .map_err(|e| AwsError::sdk("TagRole", e))?;
     ids.extend(tagged.request_id().map(str::to_owned));
     Ok(ids)
+}
+
+async fn trust(account: &Connection, order: &Order) -> Result<String, AwsError> {
+    let principal = account.principal().await?;
+    let conditions = &order.entitlement.conditions;
+    Ok(documents::trust(principal, &order.request, order.end, conditions).to_json())
 }
 
 pub(crate) fn planned(order: &Order) -> Result<Grant, AwsError> {
@@ -138,7 +144,7 @@ impl NewRole<'_> {
                 "hallpass {request}, until {}",
                 documents::aws_time(*end)
             ))
-            .max_session_duration(CREATED_ROLE_SESSION_SECONDS.cast_signed())
+            .max_session_duration(created_role_seconds(entitlement).cast_signed())
             .set_tags(Some(tags(&names::role_tags(
                 request,
                 requester,
@@ -246,7 +252,7 @@ async fn put_permissions(
     permissions: &str,
     order: &Order,
 ) -> Result<Option<String>, AwsError> {
-    let policy = documents::permissions(permissions, order.end)
+    let policy = documents::permissions(permissions, order.end, &order.entitlement.conditions)
         .map_err(|e| AwsError::found("entitlement", ErrorClass::Refused, e.to_string()))?;
     put_role_policy(account, role_name, names::GRANT_POLICY, policy.to_json())
         .await

@@ -94,6 +94,7 @@ pub async fn seed(endpoint: &Url, region: &str) -> Result<Sandbox, AwsError> {
         let access = AccountAccess {
             provisioner_role_arn: Some(parsed(RoleArn::parse(&role_arn(number, PROVISIONER)))?),
             external_id: Some(provisioner_external_id(number)),
+            previous_external_id: None,
         };
         accounts.insert(account.id.clone(), access);
         targets.push(account);

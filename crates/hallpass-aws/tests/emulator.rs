@@ -161,6 +161,9 @@ fn entitlement(account: &SandboxAccount, access: AccessMode) -> Entitlement {
         },
         tags: BTreeMap::from([("team".to_owned(), "payments".to_owned())]),
         parameters: Default::default(),
+        conditions: Default::default(),
+        max_session: None,
+        previous_external_id: None,
     };
     assert_eq!(check_entitlement(&entitlement), Ok(()));
     entitlement
@@ -510,7 +513,8 @@ async fn a_role_that_is_not_ours_is_neither_adopted_nor_deleted() {
     let iam = world.root_iam(account.id.as_str());
     let order = order(create_mode(account), 600);
     let name = names::role_name(&order.request);
-    let trust = documents::trust("arn:aws:iam::111122223333:root", &order.request, order.end);
+    let root = "arn:aws:iam::111122223333:root";
+    let trust = documents::trust(root, &order.request, order.end, &Default::default());
     let foreign = iam.create_role().role_name(&name).path(names::ROLE_PATH);
     foreign
         .assume_role_policy_document(trust.to_json())

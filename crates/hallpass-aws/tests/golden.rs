@@ -55,6 +55,9 @@ fn order(access: AccessMode) -> Order {
             },
             tags: BTreeMap::from([("team".to_owned(), "payments".to_owned())]),
             parameters: Default::default(),
+            conditions: Default::default(),
+            max_session: None,
+            previous_external_id: None,
         },
     }
 }
@@ -99,9 +102,12 @@ fn documents_are_these() {
         ),
         (
             "permissions",
-            documents::permissions(permissions, create.end).unwrap(),
+            documents::permissions(permissions, create.end, &Default::default()).unwrap(),
         ),
-        ("trust", documents::trust(&principal, id, create.end)),
+        (
+            "trust",
+            documents::trust(&principal, id, create.end, &Default::default()),
+        ),
         ("deny-all", documents::deny_all()),
         ("cuts", cuts(&assume)),
     ];
@@ -162,6 +168,7 @@ async fn recorded(answer: fn(&str, usize) -> (u16, String)) -> (Aws, Recorded) {
     let access = AccountAccess {
         provisioner_role_arn: Some(role),
         external_id: Some("hallpass-1".to_owned()),
+        previous_external_id: None,
     };
     let config = AwsConfig {
         endpoint_url: None,

@@ -17,6 +17,8 @@ pub(crate) struct Config {
     pub(crate) dev_issuer: Option<String>,
     /// PEM file of the authority that signed the server's certificate.
     pub(crate) ca: Option<PathBuf>,
+    /// The client with which decisions are signed; the service names another one in vain.
+    pub(crate) decision_client: Option<String>,
     /// Where `hallpass login` keeps tokens.
     #[serde(default)]
     pub(crate) token_store: TokenStore,

@@ -204,6 +204,9 @@ fn entitlement(account: &sandbox::SandboxAccount, create: bool) -> anyhow::Resul
         },
         tags: Default::default(),
         parameters: Default::default(),
+        conditions: Default::default(),
+        max_session: None,
+        previous_external_id: None,
     })
 }
 

@@ -7,6 +7,7 @@ use jsonwebtoken::Algorithm;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+use crate::Introspection;
 use crate::presets::RawIssuer;
 
 /// A token issuer whose tokens are accepted, and what its claims mean here.
@@ -66,6 +67,9 @@ pub struct IssuerConfig {
     /// The client with which approvers sign in for one decision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decisions: Option<DecisionClient>,
+    /// Where it says whether a token still holds; tokens are believed until they expire without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub introspect: Option<Introspection>,
 }
 
 /// Issuers that everybody in the world can have tokens from, and what tells ours from theirs.
@@ -113,13 +117,12 @@ impl IssuerConfig {
             field,
             expected,
         };
-        let url = "an https URL without user, query or fragment (http only on a loopback host)";
         // The issuer must also fit into an identity.
         if !trusted_url(&self.issuer) || PrincipalId::new(&self.issuer, "x").is_err() {
-            return Err(wrong("issuer", url));
+            return Err(wrong("issuer", TRUSTED_URL));
         }
         if !trusted_url(&self.jwks_uri) {
-            return Err(wrong("jwks_uri", url));
+            return Err(wrong("jwks_uri", TRUSTED_URL));
         }
         let blank = |list: &[String]| list.iter().any(|s| s.trim().is_empty());
         if self.audiences.is_empty() || blank(&self.audiences) {
@@ -164,11 +167,27 @@ impl IssuerConfig {
                 return Err(wrong("decisions", OWN_CLIENT));
             }
         }
+        if let Some((field, expected)) = self.introspect.as_ref().and_then(wrong_introspection) {
+            return Err(wrong(field, expected));
+        }
         if self.kind == Some(PrincipalKind::Agent) && self.acting_for_claim.is_none() {
             return Err(wrong("acting_for_claim", "set where agents are accepted"));
         }
         Ok(())
     }
+}
+
+const TRUSTED_URL: &str =
+    "an https URL without user, query or fragment (http only on a loopback host)";
+
+/// What is wrong with where an issuer is asked about tokens, if anything.
+fn wrong_introspection(introspect: &Introspection) -> Option<(&'static str, &'static str)> {
+    if !trusted_url(&introspect.endpoint) {
+        return Some(("introspect.endpoint", TRUSTED_URL));
+    }
+    let fits = !introspect.client_id.trim().is_empty() && introspect.remember_seconds <= 300;
+    let expected = "a client_id, and remember_seconds of at most 300";
+    (!fits).then_some(("introspect", expected))
 }
 
 fn trusted_url(text: &str) -> bool {

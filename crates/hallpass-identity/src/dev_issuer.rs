@@ -196,6 +196,7 @@ impl DevIssuer {
             acting_for_claim: Some("acting_for".to_owned()),
             acting_for_issuer: None,
             display_name_claim: Some("name".to_owned()),
+            introspect: None,
             decisions: Some(DecisionClient {
                 client_id: DECISION_CLIENT.to_owned(),
                 scopes: vec!["openid".to_owned(), "profile".to_owned()],

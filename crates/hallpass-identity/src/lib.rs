@@ -8,6 +8,7 @@ mod config;
 mod decision;
 #[cfg(feature = "dev-issuer")]
 mod dev_issuer;
+mod introspection;
 mod jwks;
 mod presets;
 mod proof;
@@ -20,6 +21,7 @@ pub use config::{ConfigError, DecisionClient, IssuerConfig, SigningAlgorithm, Ve
 pub use decision::{ExpectedDecision, ProvenDecision, RecordedKey, SignedBy};
 #[cfg(feature = "dev-issuer")]
 pub use dev_issuer::{DevIssuer, DevIssuerError, DevPerson};
+pub use introspection::Introspection;
 pub use proof::Presented;
 pub use reject::Reject;
 pub use verifier::{VerifiedToken, Verifier};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hallpass_types::PrincipalKind;
 use serde::Deserialize;
 
-use crate::{DecisionClient, IssuerConfig, SigningAlgorithm};
+use crate::{DecisionClient, Introspection, IssuerConfig, SigningAlgorithm};
 
 /// Kinds of issuers whose tokens have a known shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -134,6 +134,7 @@ pub(crate) struct RawIssuer {
     acting_for_issuer: Option<String>,
     display_name_claim: Option<String>,
     decisions: Option<DecisionClient>,
+    introspect: Option<Introspection>,
 }
 
 /// A key that neither the file nor a preset has, in the words of serde.
@@ -183,6 +184,7 @@ impl TryFrom<RawIssuer> for IssuerConfig {
                 .or(owned(preset.and_then(|p| p.display_name))),
             issuer: raw.issuer,
             decisions: raw.decisions,
+            introspect: raw.introspect,
             audiences: raw.audiences,
             clients: raw.clients,
             workload_clients: raw.workload_clients,

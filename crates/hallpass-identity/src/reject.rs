@@ -47,6 +47,12 @@ rejects! {
     /// The keys cannot be fetched and none are fresh enough.
     KeysUnavailable, "keys_unavailable",
         "the issuer's keys cannot be fetched at the moment: try again";
+    /// The issuer says that the token does not hold any more.
+    TokenRevoked, "token_revoked",
+        "the issuer says that the token is not valid any more: sign in again";
+    /// The issuer cannot be asked whether the token still holds.
+    IntrospectionUnavailable, "introspection_unavailable",
+        "the issuer cannot be asked at the moment whether the token is still valid: try again";
     /// The key is published for another algorithm.
     KeyAlgorithmMismatch, "key_algorithm_mismatch",
         "the token's signing key is for another algorithm";
@@ -139,7 +145,10 @@ rejects! {
 impl Reject {
     /// Whether the same token may be accepted a moment later: the cause is ours, not the token's.
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::KeysUnavailable | Self::ProofOverload)
+        matches!(
+            self,
+            Self::KeysUnavailable | Self::ProofOverload | Self::IntrospectionUnavailable
+        )
     }
 }
 

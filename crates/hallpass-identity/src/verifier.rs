@@ -6,8 +6,10 @@ use std::sync::Arc;
 use hallpass_types::Principal;
 use jiff::Timestamp;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::config::validate_all;
+use crate::introspection::Introspector;
 use crate::jwks::Jwks;
 use crate::replay::ReplayCache;
 use crate::token::UnverifiedToken;
@@ -28,6 +30,7 @@ pub struct VerifiedToken {
 pub(crate) struct TrustedIssuer {
     pub(crate) config: IssuerConfig,
     pub(crate) jwks: Arc<Jwks>,
+    introspector: Option<Introspector>,
 }
 
 /// Verifies the tokens of the configured issuers; one for a process, shared by all calls.
@@ -54,12 +57,31 @@ impl Verifier {
         }
         let trusted = |config: IssuerConfig| {
             let jwks = Jwks::new(config.jwks_uri.clone(), http.clone(), &options);
-            (config.issuer.clone(), TrustedIssuer { config, jwks })
+            let introspector = config.introspect.clone();
+            let introspector = introspector.map(|i| Introspector::new(i, http.clone()));
+            let issuer = config.issuer.clone();
+            let trusted = TrustedIssuer {
+                config,
+                jwks,
+                introspector,
+            };
+            (issuer, trusted)
         };
         Ok(Self {
             issuers: issuers.into_iter().map(trusted).collect(),
             replay: ReplayCache::new(options.dpop_replay_capacity),
         })
+    }
+
+    /// Takes the secret with which an issuer is asked whether tokens still hold. Until it is there,
+    /// no token of an issuer that is to be asked passes.
+    #[must_use]
+    pub fn with_introspection_secret(mut self, issuer: &str, secret: Zeroizing<String>) -> Self {
+        let trusted = self.issuers.get_mut(issuer);
+        if let Some(introspector) = trusted.and_then(|t| t.introspector.as_mut()) {
+            introspector.set_secret(secret);
+        }
+        self
     }
 
     /// Verifies `token` (without its `Bearer` or `DPoP` scheme) as of `now`.
@@ -91,8 +113,12 @@ impl Verifier {
         if let Some(confirmation) = parsed.claims.get("cnf") {
             proof::check(confirmation, token, presented, &self.replay, now)?;
         }
+        let principal = claims::principal(&trusted.config, &parsed.claims, times)?;
+        if let Some(introspector) = &trusted.introspector {
+            introspector.check(token, now).await?;
+        }
         Ok(VerifiedToken {
-            principal: claims::principal(&trusted.config, &parsed.claims, times)?,
+            principal,
             expires_at: times.expires_at,
         })
     }

@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 use crate::bundle::{ENTITLEMENTS, Place, Problem, Settings, problem};
 use crate::fields::Fields;
 use crate::parameters::{self, Parameters};
-use crate::{iam_document, lints, stages};
+use crate::{conditions, iam_document, lints, stages};
 
 /// What `entitlements.toml` says.
 #[derive(Clone, Debug, Default)]
@@ -181,9 +181,12 @@ fn read_entitlement(
         fields.report(Some("owners"), "owners must be names of groups".to_owned());
     }
     let max_duration = fields.required("max_duration", duration);
-    let external_id = fields.optional("external_id", external_id);
+    let external_ids = read_external_ids(fields);
+    let conditions = conditions::read(fields);
+    let max_session = conditions::read_max_session(fields);
     let probe = read_probe(fields);
     let tags = read_tags(fields);
+    let (external_id, previous_external_id) = external_ids?;
     Some(Entitlement {
         id: id?,
         title: title?,
@@ -195,11 +198,27 @@ fn read_entitlement(
         risk: risk?,
         owners: owners?,
         max_duration: max_duration?,
-        external_id: external_id?,
+        external_id,
+        previous_external_id,
         probe: probe?,
         tags: tags?,
         parameters: BTreeMap::new(),
+        conditions: conditions?,
+        max_session: max_session?,
     })
+}
+
+/// The present external id, and the one before while it is changed.
+fn read_external_ids(fields: &mut Fields<'_, '_>) -> Option<(Option<String>, Option<String>)> {
+    let present = fields.optional("external_id", external_id);
+    let previous = fields.optional("previous_external_id", external_id);
+    let (present, previous) = (present?, previous?);
+    if previous.is_some() && (present.is_none() || present == previous) {
+        let why = "previous_external_id is for another external_id than this".to_owned();
+        fields.report(Some("previous_external_id"), why);
+        return None;
+    }
+    Some((present, previous))
 }
 
 fn read_access(fields: &mut Fields<'_, '_>, account: Option<&AwsAccountId>) -> Option<AccessMode> {

@@ -12,6 +12,7 @@ use crate::facts::{
 };
 use crate::question::{Gate, Question};
 use crate::tally::more_telling;
+use crate::what_if::at_most;
 use crate::{Bundle, RequestFacts};
 
 impl Bundle {
@@ -94,6 +95,26 @@ impl Bundle {
             (_, true) => security,
             _ => more_telling(owner, security),
         }
+    }
+
+    /// Why a no of `approver` would not count; `None` when it does. Whoever may approve any part of
+    /// the time that is asked for may say no to it.
+    pub fn why_not_deny(
+        &self,
+        facts: &RequestFacts<'_>,
+        approver: &Principal,
+        now: Timestamp,
+    ) -> Option<PolicyAnswer> {
+        let mut why = None;
+        for duration in at_most(facts.duration) {
+            let facts = RequestFacts { duration, ..*facts };
+            let answer = self.why_not_approve(&facts, approver, now);
+            if answer.allows() {
+                return None;
+            }
+            why.get_or_insert(answer);
+        }
+        why
     }
 
     /// May the requester's access open now, with these approvals?

@@ -8,6 +8,7 @@
 //! second time: they are found by asking the same gate what it would say.
 
 mod bundle;
+mod conditions;
 mod duties;
 mod entitlements;
 mod facts;

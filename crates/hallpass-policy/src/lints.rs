@@ -108,13 +108,26 @@ const LINTS: &[(&str, Level, &str)] = &[
     (
         "open-network",
         Level::Warning,
-        "add a condition on aws:SourceIp, aws:SourceVpc, aws:SourceVpce or aws:PrincipalOrgID",
+        "set conditions.source_ips or source_vpces, or add a condition on aws:SourceIp, aws:SourceVpc, \
+         aws:SourceVpce or aws:PrincipalOrgID",
+    ),
+    (
+        "private-address",
+        Level::Warning,
+        "name the public addresses that calls come from; what comes through a VPC endpoint has none: \
+         name that in conditions.source_vpces",
+    ),
+    (
+        "long-session",
+        Level::Warning,
+        "set max_session to 1 h or less, unless hallpassd runs on an IAM user's keys and enters this \
+         account without a provisioner role",
     ),
     (
         "few-issues",
         Level::Warning,
-        "a session under role chaining lasts at most 1 h: shorten max_duration, or raise \
-         settings.max_credential_issues",
+        "a session under role chaining lasts at most 1 h: shorten max_duration, raise max_session, \
+         or raise settings.max_credential_issues",
     ),
 ];
 
@@ -154,10 +167,20 @@ impl Bundle {
                 report.entitlement("late-stage", what);
             }
         }
-        let sessions = entitlement
-            .max_duration
-            .as_seconds()
-            .div_ceil(CHAINED_SESSION_SECONDS);
+        let longest = entitlement
+            .max_session
+            .map_or(CHAINED_SESSION_SECONDS, |s| s.as_seconds());
+        if longest > CHAINED_SESSION_SECONDS {
+            let what = format!("sessions of {longest} s, which role chaining does not give");
+            report.entitlement("long-session", what);
+        }
+        let ranges = entitlement.conditions.source_ips.iter();
+        for range in ranges.filter(|range| range.is_private()) {
+            let what = format!("no call over the internet comes from {range}");
+            report.entitlement("private-address", what);
+        }
+        let session = longest.min(CHAINED_SESSION_SECONDS);
+        let sessions = entitlement.max_duration.as_seconds().div_ceil(session);
         let issues = self.settings().max_credential_issues;
         if sessions > issues {
             let what =

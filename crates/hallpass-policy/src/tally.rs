@@ -8,6 +8,7 @@ use hallpass_types::{
 };
 use jiff::Timestamp;
 
+use crate::what_if::at_most;
 use crate::{Bundle, RequestFacts};
 
 /// One decision as it was made.
@@ -74,7 +75,8 @@ impl Bundle {
     /// stays fresh. The result depends neither on their order nor on repetitions.
     ///
     /// A person counts once, as of their newest sign-in, and only where the approve gate permits
-    /// it. Someone who said both yes and no, said no. An approval for less than was asked is an
+    /// it. Someone who said both yes and no, said no, and may where any part of the time that was
+    /// asked for is theirs to approve. An approval for less than was asked is an
     /// approval of that, and bounds what all of them together open.
     pub fn tally<'a>(
         &self,
@@ -114,11 +116,17 @@ impl Bundle {
                 weighed.not_counted.push((person.clone(), why));
                 continue;
             }
-            let of_voice = RequestFacts {
-                duration: bounded.unwrap_or(facts.duration),
-                ..*facts
+            let weighed_for = |duration| {
+                let of_voice = RequestFacts { duration, ..*facts };
+                self.weigh(&of_voice, &voice)
             };
-            let capacities = match self.weigh(&of_voice, &voice) {
+            let mut answer = weighed_for(bounded.unwrap_or(facts.duration));
+            if voice.denies && answer.is_err() {
+                let mut shorter = at_most(facts.duration).skip(1);
+                let found = shorter.find_map(|duration| weighed_for(duration).ok());
+                answer = found.map_or(answer, Ok);
+            }
+            let capacities = match answer {
                 Ok(capacities) => capacities,
                 Err(why) => {
                     weighed.not_counted.push((person.clone(), *why));

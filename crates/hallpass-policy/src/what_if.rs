@@ -68,6 +68,13 @@ impl Bundle {
     }
 }
 
+/// The asked duration, and those that policies usually name below it, longest first.
+pub(crate) fn at_most(asked: GrantDuration) -> impl Iterator<Item = GrantDuration> {
+    let below = RUNGS.into_iter().filter(move |r| *r < asked.as_seconds());
+    let below = below.filter_map(|r| GrantDuration::from_seconds(i64::from(r)).ok());
+    std::iter::once(asked).chain(below)
+}
+
 /// Every tally that `distinct` people can make, each counting in one capacity or both, with each
 /// kind of evidence. Nobody needs none.
 fn tallies(distinct: u32) -> impl Iterator<Item = ApprovalTally> {

@@ -1,5 +1,6 @@
 //! Domain to wire, and wire to domain.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use hallpass_types::grant::ReadBack;
@@ -81,7 +82,23 @@ pub fn entitlement(e: &Entitlement, allowed: Option<GrantDuration>) -> v1::Entit
         allowed_duration: allowed.map(|d| duration(d.as_std())),
         region: e.region.clone(),
         parameters: Vec::new(),
+        source_ips: texts(&e.conditions.source_ips),
+        source_vpces: texts(&e.conditions.source_vpces),
+        org_id: e
+            .conditions
+            .org_id
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        max_session: e.max_session.map(|s| prost_types::Duration {
+            seconds: i64::from(s),
+            nanos: 0,
+        }),
     }
+}
+
+fn texts<T: ToString>(all: &BTreeSet<T>) -> Vec<String> {
+    all.iter().map(T::to_string).collect()
 }
 
 /// A state on the wire.

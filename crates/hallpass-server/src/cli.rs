@@ -17,6 +17,7 @@ Examples:
   hallpassd dev                                      try everything on this machine
   hallpassd print-config > hallpassd.toml            start a configuration of your own
   hallpassd new-signing-key /etc/hallpass/signing.key
+  hallpassd new-external-id 111122223333
   hallpassd check-config --config hallpassd.toml     before every start and every change
   hallpassd check --config hallpassd.toml            where Temporal, issuers and AWS can be reached
   hallpassd serve --config hallpassd.toml
@@ -152,6 +153,15 @@ pub(crate) enum Command {
     NewEncryptionKey {
         /// The file to make; it must not exist.
         file: PathBuf,
+    },
+    /// Print a new external id for an account: random, and good for that account only.
+    ///
+    /// To change one, write it as `external_id` of the account's table (or of an entitlement), and
+    /// the old one as `previous_external_id`. The service uses whichever the role takes, and says so
+    /// while that is the old one. Then change the role's trust policy, and take the old one out.
+    NewExternalId {
+        /// The account, twelve digits.
+        account: hallpass_types::AwsAccountId,
     },
     /// Make a signing key in a new file that only its owner can read.
     ///

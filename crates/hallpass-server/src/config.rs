@@ -19,7 +19,7 @@ use crate::directory::DirectoryConfig;
 use crate::worker::notify::NotifyConfig;
 
 pub(crate) use connections::{
-    CodecEndpoint, KeyOrigin, Listen, ListenTls, Observe, Temporal, TemporalTls,
+    CodecEndpoint, KeyOrigin, Listen, ListenTls, Observe, SecretSource, Temporal, TemporalTls,
 };
 pub(crate) use links::LinkTemplate;
 

@@ -8,6 +8,7 @@ use aws_lc_rs::rand::SecureRandom as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hallpass_evidence::SigningKey;
+use hallpass_types::AwsAccountId;
 use zeroize::Zeroizing;
 
 use crate::private_file::{self, PrivateFileError};
@@ -69,6 +70,18 @@ pub(crate) fn create_encryption_key(path: &Path) -> Result<(), KeyError> {
 /// Makes a signing key in a file that must not exist yet.
 pub(crate) fn create(path: &Path) -> Result<SigningKey, KeyError> {
     write_random(path).map(|seed| SigningKey::from_seed(&seed))
+}
+
+/// Prints a new external id for one account: 128 random bits, which nobody guesses, and no id of another
+/// account by mistake.
+pub(crate) fn print_external_id(account: &AwsAccountId) -> Result<(), KeyError> {
+    let mut bits = [0u8; 16];
+    aws_lc_rs::rand::SystemRandom::new()
+        .fill(&mut bits)
+        .map_err(|_| KeyError::Randomness)?;
+    let hex: String = bits.iter().map(|b| format!("{b:02x}")).collect();
+    println!("hallpass-{account}-{hex}");
+    Ok(())
 }
 
 /// 32 random bytes, in a new file in base 64.

@@ -84,6 +84,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             println!("{}", file.display());
             Ok(())
         }
+        Command::NewExternalId { account } => keys::print_external_id(&account).map_err(Into::into),
         Command::NewSigningKey { file } => {
             let key = keys::create(&file)?;
             println!("{}", String::from(key.public_key()));

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
 
 use crate::api::auth::Door;
 use crate::api::metadata::Metadata;
@@ -23,7 +24,7 @@ use crate::api::{self, Api};
 use crate::archive::Archiver;
 use crate::archive::config::ArchiveConfig;
 use crate::bundle::{Bundles, reload_on_change};
-use crate::config::{Config, Signing};
+use crate::config::{Config, SecretSource, Signing};
 use crate::directory::Directory;
 use crate::doors::Doors;
 use crate::requests::Requests;
@@ -69,6 +70,7 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
     if let Some(notify) = &config.notify {
         notify::key(&notify.key_file)?;
     }
+    introspecting(&config.issuers, |_, _| ())?;
     Verifier::new(config.issuers, reqwest::Client::new(), config.tokens)?;
     println!("configuration {} is valid", path.display());
     println!("policy digest {}", bundles.current().digest());
@@ -202,7 +204,34 @@ fn bundles(config: &Config) -> anyhow::Result<Arc<Bundles>> {
 
 /// Who verifies the tokens of callers, and of decisions.
 fn verifier(issuers: Vec<IssuerConfig>, options: VerifierOptions) -> anyhow::Result<Arc<Verifier>> {
-    Ok(Arc::new(Verifier::new(issuers, http_client()?, options)?))
+    let mut secrets = Vec::new();
+    introspecting(&issuers, |issuer, secret| {
+        secrets.push((issuer.to_owned(), secret))
+    })?;
+    let verifier = Verifier::new(issuers, http_client()?, options)?;
+    let verifier = secrets
+        .into_iter()
+        .fold(verifier, |verifier, (issuer, secret)| {
+            verifier.with_introspection_secret(&issuer, secret)
+        });
+    Ok(Arc::new(verifier))
+}
+
+/// Reads the secrets with which issuers are asked whether tokens still hold.
+fn introspecting(
+    issuers: &[IssuerConfig],
+    mut take: impl FnMut(&str, Zeroizing<String>),
+) -> anyhow::Result<()> {
+    for issuer in issuers {
+        if let Some(introspect) = &issuer.introspect {
+            let source = SecretSource::File(introspect.client_secret_file.clone());
+            take(
+                &issuer.issuer,
+                source.read("issuers.introspect.client_secret_file")?,
+            );
+        }
+    }
+    Ok(())
 }
 
 /// What the figures of this process are about.

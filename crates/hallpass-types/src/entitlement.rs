@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AwsAccountId, EntitlementId, GrantDuration, PolicyArn, RoleArn};
+use crate::{
+    AwsAccountId, EntitlementId, GrantDuration, PolicyArn, RoleArn, SessionDuration,
+    TrustConditions,
+};
 
 /// How much harm a grant can do: 0 (low) to 3 (critical). Policy asks for approvals by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -98,6 +101,10 @@ pub struct Entitlement {
     pub max_duration: GrantDuration,
     /// Sent with every AssumeRole where the role's trust policy asks for it.
     pub external_id: Option<String>,
+    /// The external id that the role's trust policy asked for before, tried when the present one is
+    /// refused: while it is being changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_external_id: Option<String>,
     /// The call that proves the end.
     pub probe: Probe,
     /// Session tags, and role tags in create mode.
@@ -106,4 +113,10 @@ pub struct Entitlement {
     /// The values that its documents were filled with.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, String>,
+    /// From where sessions may be used.
+    #[serde(default, skip_serializing_if = "TrustConditions::is_empty")]
+    pub conditions: TrustConditions,
+    /// The longest single session; what AWS gives at most under role chaining where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_session: Option<SessionDuration>,
 }

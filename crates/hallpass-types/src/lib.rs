@@ -4,6 +4,7 @@
 //! Instants, ids and keys are parameters; everything is parsed once, at the edge, and carried as a type.
 
 pub mod aws;
+pub mod conditions;
 pub mod decision;
 pub mod decision_statement;
 pub mod entitlement;
@@ -19,6 +20,7 @@ pub mod text;
 pub mod window;
 
 pub use aws::{AwsAccountId, PolicyArn, RoleArn};
+pub use conditions::{AddressRange, OrganizationId, TrustConditions, VpcEndpointId};
 pub use decision::{ApprovalTally, Capacity, EvidenceLevel, PolicyAnswer, PolicyOutcome, Verdict};
 pub use decision_statement::{DecisionStatement, DecisionToken};
 pub use entitlement::{AccessMode, Entitlement, Probe, Risk};
@@ -33,4 +35,4 @@ pub use request::{AccessRequestSpec, LONGEST_LEAD};
 pub use routing::{Asked, ClosedReview, Exception, Review, Stage, Stages};
 pub use snapshot::{ApprovalsNeeded, Receipt, RecordedDecision, Refusal, RequestSnapshot};
 pub use text::{Reason, Ticket};
-pub use window::{EndInstant, GrantDuration, InvalidDuration};
+pub use window::{EndInstant, GrantDuration, InvalidDuration, SessionDuration};

@@ -75,6 +75,48 @@ impl From<GrantDuration> for i64 {
     }
 }
 
+/// How long one session may last: 15 minutes to 12 hours, which is what STS gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "i64", into = "i64")]
+pub struct SessionDuration(u32);
+
+impl SessionDuration {
+    /// The shortest session, in seconds.
+    pub const MIN_SECONDS: u32 = 900;
+    /// The longest session, in seconds.
+    pub const MAX_SECONDS: u32 = 43_200;
+
+    /// Checks a number of seconds.
+    ///
+    /// # Errors
+    /// A message when it is out of bounds.
+    pub fn from_seconds(seconds: i64) -> Result<Self, String> {
+        u32::try_from(seconds)
+            .ok()
+            .filter(|s| (Self::MIN_SECONDS..=Self::MAX_SECONDS).contains(s))
+            .map(Self)
+            .ok_or_else(|| "must be 15 minutes to 12 hours".to_owned())
+    }
+
+    /// Whole seconds.
+    pub fn as_seconds(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<i64> for SessionDuration {
+    type Error = String;
+    fn try_from(seconds: i64) -> Result<Self, String> {
+        Self::from_seconds(seconds)
+    }
+}
+
+impl From<SessionDuration> for i64 {
+    fn from(d: SessionDuration) -> i64 {
+        i64::from(d.0)
+    }
+}
+
 /// The instant from which AWS refuses: whole UTC seconds, because IAM date conditions have no more
 /// precision. Written `2026-11-22T10:00:00Z`, the form of `aws:CurrentTime`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -75,6 +75,24 @@ pub(super) const WRONG: &[Row] = &[
         ],
     ),
     (
+        "external_id = \"choose-a-random-one\"",
+        "external_id = \"one\"\nprevious_external_id = \"one\"",
+        [
+            "`aws.accounts.111122223333.previous_external_id`",
+            "another external_id",
+            "leave this out",
+        ],
+    ),
+    (
+        "external_id = \"choose-a-random-one\"",
+        "external_id = \"one\"\nprevious_external_id = \"x\"",
+        [
+            "`aws.accounts.111122223333.previous_external_id`",
+            "has 1 characters",
+            "2 to 1,224",
+        ],
+    ),
+    (
         "provisioner_role_arn = \"arn:aws:iam::111122223333:role/hallpass-provisioner\"",
         "",
         [

@@ -230,3 +230,23 @@ async fn histories_of_rules_are_recorded_when_asked_for() {
     keep(&world, made).await;
     super::keep_policies(&world.policy_archive());
 }
+
+#[tokio::test]
+async fn histories_of_conditions_are_recorded_when_asked_for() {
+    if std::env::var_os(RECORD).is_none() {
+        let bytes = super::named("conditioned").encode_to_vec();
+        let text = String::from_utf8_lossy(&bytes);
+        for bound in ["\"source_ips\":[\"203.0.113.0/24\"]", "\"max_session\":900"] {
+            assert!(text.contains(bound), "{bound}");
+        }
+        return;
+    }
+    let world = Private::start_with_pack(crate::trust::add_conditions).await;
+    let _service = world.serve("all").await;
+    let alice = world.client("alice").await;
+    let request = alice.ask("elsewhere", 60).await.unwrap();
+    issue(&alice, &request.name).await.unwrap();
+    alice.give_back(&request.name).await.unwrap();
+    keep(&world, vec![("conditioned", request.name)]).await;
+    super::keep_policies(&world.policy_archive());
+}

@@ -112,6 +112,9 @@ pub(super) fn entitlement(spec: &AccessRequestSpec, role_arn: RoleArn) -> Entitl
         },
         tags: Default::default(),
         parameters: Default::default(),
+        conditions: Default::default(),
+        max_session: None,
+        previous_external_id: None,
     }
 }
 

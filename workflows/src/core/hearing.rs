@@ -3,11 +3,20 @@
 use hallpass_evidence::{Envelope, Order, Statement};
 use hallpass_types::machine::{EndCause, Phase};
 use hallpass_types::snapshot::Receipt;
-use hallpass_types::{ClosedReview, Reason, RecordedDecision, Refusal, RequestId};
+use hallpass_types::{ClosedReview, Reason, RecordedDecision, Refusal, RequestId, Verdict};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{EndOrder, RequestCore};
+
+/// Most decisions of a request that are heard. One with a provider's token is some 30 kB.
+const MOST_DECISIONS: usize = 32;
+
+/// Somebody's first no is heard beyond them, up to so many in all.
+const MOST_WITH_DENIALS: usize = 48;
+
+/// Most of them that are one person's.
+const MOST_OF_PERSON: usize = 4;
 
 /// An order that was heard: verified, new, and fit for this moment.
 #[derive(Clone, Debug)]
@@ -138,10 +147,11 @@ impl RequestCore {
                 "own_request",
                 "nobody decides their own request, nor one an agent made for them".to_owned(),
             )),
-            Order::Decide { .. } => in_phase(
-                matches!(phase, Phase::AwaitingApproval | Phase::Scheduled) && !self.is_withdrawn(),
-                "waiting",
-            ),
+            Order::Decide { .. } => {
+                let waits = matches!(phase, Phase::AwaitingApproval | Phase::Scheduled);
+                in_phase(waits && !self.is_withdrawn(), "waiting")?;
+                self.has_room_for(statement)
+            }
             Order::Withdraw { .. } | Order::Return { .. } if !same_person => {
                 Err(("not_yours", "only the requester may do this".to_owned()))
             }
@@ -166,6 +176,28 @@ impl RequestCore {
             Order::Extend { .. } | Order::IssueCredentials { .. } => {
                 in_phase(self.is_open(), "active")
             }
+        }
+    }
+
+    /// Every weighing carries every decision, and Temporal takes payloads of so much only. One
+    /// person's decisions leave room for everybody else's.
+    fn has_room_for(&self, statement: &Statement) -> Result<(), (&'static str, String)> {
+        let heard = self.decisions.iter().map(|(_, decision)| decision);
+        let mine: Vec<_> = heard
+            .filter(|d| d.approver.id == statement.actor.id)
+            .collect();
+        let denies = |verdict| verdict == Verdict::Deny;
+        let first_no = matches!(&statement.order, Order::Decide { verdict, .. } if denies(*verdict))
+            && !mine.iter().any(|d| denies(d.verdict));
+        let full = |whose: &str, n: usize| {
+            let why = format!("the request has heard {n} decisions{whose}, and takes no more");
+            Err(("limit", why))
+        };
+        match self.decisions.len() {
+            all if first_no && all < MOST_WITH_DENIALS => Ok(()),
+            _ if mine.len() >= MOST_OF_PERSON => full(" of this person", mine.len()),
+            all if all >= MOST_DECISIONS => full("", all),
+            _ => Ok(()),
         }
     }
 
@@ -222,8 +254,8 @@ impl RequestCore {
 #[cfg(test)]
 mod tests {
     use hallpass_evidence::SigningKey;
+    use hallpass_types::Sha256Digest;
     use hallpass_types::machine::Event;
-    use hallpass_types::{Sha256Digest, Verdict};
     use proptest::prelude::*;
 
     use super::super::fixtures::*;
@@ -302,6 +334,34 @@ mod tests {
                 code(core.hear("decide", signed(&order), now())),
                 "own_request"
             );
+        }
+    }
+
+    #[test]
+    fn decisions_are_bounded_and_one_person_leaves_room_for_the_others() {
+        let (mut core, spec) = waiting();
+        let decide = |core: &mut RequestCore, who: &str, n| {
+            let order = statement(&spec, person(who, None), n, approve());
+            code(core.hear("decide", signed(&order), now())).to_owned()
+        };
+        for n in 0..4 {
+            assert_eq!(decide(&mut core, "bob", 100 + n), "new");
+        }
+        assert_eq!(decide(&mut core, "bob", 104), "limit");
+        assert_eq!(decide(&mut core, "bob", 100), "again");
+        for n in 0..28 {
+            let who = format!("person-{}", n / 4);
+            assert_eq!(decide(&mut core, &who, 200 + n), "new");
+        }
+        assert_eq!(decide(&mut core, "carol", 300), "limit");
+        assert_eq!(core.decision_count(), 32);
+        // Nobody's yes, their own among them, takes somebody the word to say no.
+        for (n, who) in ["bob", "carol"].into_iter().enumerate() {
+            for (again, heard) in [(0, "new"), (1, "limit")] {
+                let id = 400 + 2 * n as u64 + again;
+                let no = statement(&spec, person(who, None), id, deny());
+                assert_eq!(code(core.hear("decide", signed(&no), now())), heard);
+            }
         }
     }
 

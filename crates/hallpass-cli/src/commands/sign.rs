@@ -61,6 +61,7 @@ pub(super) async fn token(
         return dev_issuer::sign(&dev.issuer, &dev.name, &nonce).await;
     }
     own_issuer(cx, &terms.issuer)?;
+    pinned(cx.config.decision_client.as_deref(), &terms.client_id)?;
     let terms = Terms {
         issuer: terms.issuer,
         client_id: terms.client_id,
@@ -87,6 +88,16 @@ fn own_issuer(cx: &Context, issuer: &str) -> Result<(), CliError> {
     match renewal {
         Some(renewal) if renewal.terms.issuer != issuer => Err(CliError::NotWhatWasShown {
             what: "the identity provider is not the one of your login",
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// A client that the folder's configuration pins is the only one that anything is signed with.
+fn pinned(client: Option<&str>, named: &str) -> Result<(), CliError> {
+    match client {
+        Some(client) if client != named => Err(CliError::NotWhatWasShown {
+            what: "the service names another client than decision_client in config.toml",
         }),
         _ => Ok(()),
     }
@@ -256,6 +267,13 @@ mod tests {
                 "{shown}"
             );
         }
+    }
+
+    #[test]
+    fn nothing_is_signed_with_another_client_than_the_pinned_one() {
+        assert!(pinned(None, "any").is_ok() && pinned(Some("own"), "own").is_ok());
+        let other = pinned(Some("own"), "other");
+        assert!(matches!(other, Err(CliError::NotWhatWasShown { .. })));
     }
 
     #[test]

@@ -60,6 +60,7 @@ pub(crate) fn entitlement() -> v1::Entitlement {
             choices: Vec::new(),
             default_value: "none".to_owned(),
         }],
+        ..Default::default()
     }
 }
 

@@ -74,6 +74,16 @@ fn fields(a: &Entitlement, b: &Entitlement) -> String {
     if a.access != b.access {
         all.push("role or permissions".to_owned());
     }
+    if a.conditions != b.conditions {
+        let told = |e: &Entitlement| match e.conditions.is_empty() {
+            true => "none".to_owned(),
+            false => e.conditions.to_string(),
+        };
+        all.push(format!("conditions {} to {}", told(a), told(b)));
+    }
+    if a.max_session != b.max_session {
+        all.push("max_session".to_owned());
+    }
     if all.is_empty() {
         all.push("words, tags, external ID or probe".to_owned());
     }

@@ -74,7 +74,8 @@ pub(super) fn look(document: &str, entitlement: &Entitlement, report: &mut Repor
             .iter()
             .any(|key| PLACES.contains(&key.as_str()))
     };
-    if entitlement.risk.level() >= RISK_OF_PLACES && !all.iter().all(tied) {
+    let tied_as_a_whole = !entitlement.conditions.is_empty();
+    if entitlement.risk.level() >= RISK_OF_PLACES && !tied_as_a_whole && !all.iter().all(tied) {
         let what = "risk 3, and from any network".to_owned();
         report.document("open-network", what);
     }

@@ -378,6 +378,109 @@ fn roles_are_linted_as_well() {
     );
 }
 
+/// A shared role of risk 3, with these lines more.
+fn shared_role(more: &str) -> Files {
+    let text = format!(
+        "[[entitlement]]\nid = \"a\"\ntitle = \"x\"\naccount = \"111122223333\"\n\
+         account_name = \"x\"\nenvironment = \"prod\"\nregion = \"us-east-1\"\nrisk = 3\n\
+         owners = []\nmax_duration = \"4h\"\nexternal_id = \"ab\"\n{more}\n\
+         assume = {{ role_arn = \"arn:aws:iam::111122223333:role/shared\", session_policy = '{}' }}\n\
+         probe = {{ service = \"s3\", path = \"/x\" }}\n",
+        statement("s3:GetObject", "arn:aws:s3:::b/*").replace('\n', " "),
+    );
+    let mut files = files_with("");
+    files.insert("entitlements.toml".into(), text.into_bytes());
+    files
+}
+
+#[test]
+fn conditions_are_read_and_bind_what_no_statement_binds() {
+    let lints = |more: &str| -> BTreeSet<&str> {
+        let found = Bundle::parse(&shared_role(more)).unwrap().lint();
+        found.into_iter().map(|f| f.lint).collect()
+    };
+    assert_eq!(lints(""), ["open-network"].into());
+    let bound = "conditions = { source_ips = [\"203.0.113.0/24\", \"2001:db8::/32\"], \
+                 source_vpces = [\"vpce-1a2b3c4d\"], org_id = \"o-a1b2c3d4e5\" }";
+    assert_eq!(lints(bound), [].into());
+    let private = "conditions = { source_ips = [\"10.0.0.0/8\"] }";
+    assert_eq!(lints(private), ["private-address"].into());
+    let bundle = Bundle::parse(&shared_role(bound)).unwrap();
+    let entitlement = bundle.entitlements().next().unwrap();
+    assert_eq!(
+        entitlement.conditions.to_string(),
+        "from 2001:db8::/32 or 203.0.113.0/24 or vpce-1a2b3c4d, in o-a1b2c3d4e5"
+    );
+    let bundle = Bundle::parse(&shared_role("")).unwrap();
+    let plain = serde_json::to_value(bundle.entitlements().next().unwrap()).unwrap();
+    for absent in ["conditions", "max_session", "previous_external_id"] {
+        assert!(plain.get(absent).is_none(), "{absent} in {plain}");
+    }
+}
+
+#[test]
+fn wrong_conditions_sessions_and_ids_are_told_where_they_are() {
+    for (more, words) in [
+        ("conditions = {}", "names none of source_ips"),
+        ("conditions = { source_ips = [] }", "source_ips is empty"),
+        (
+            "conditions = { source_ips = \"203.0.113.0/24\" }",
+            "must be a list of texts",
+        ),
+        (
+            "conditions = { source_ips = [\"203.0.113.7/24\"] }",
+            "no bit set beyond its length",
+        ),
+        (
+            "conditions = { source_ips = [\"0.0.0.0/0\"] }",
+            "must be a range of addresses",
+        ),
+        (
+            "conditions = { source_vpces = [\"vpc-1a2b3c4d\"] }",
+            "a VPC endpoint's id",
+        ),
+        ("conditions = { org_id = \"acme\" }", "an organization's id"),
+        (
+            "conditions = { source_ip = [\"203.0.113.0/24\"] }",
+            "unknown key source_ip",
+        ),
+        ("max_session = \"14m\"", "must be 15 minutes to 12 hours"),
+        ("max_session = \"13h\"", "must be 15 minutes to 12 hours"),
+        ("max_session = \"soon\"", "must be a duration"),
+        ("max_session = 900", "must be a text"),
+        ("previous_external_id = \"ab\"", "for another external_id"),
+        (
+            "previous_external_id = \"a b\"",
+            "previous_external_id must be",
+        ),
+    ] {
+        let found = problems(&shared_role(more));
+        let about = found.iter().find(|p| p.to_string().contains(words));
+        assert!(about.is_some(), "{more}: {found:#?}");
+        assert_eq!(about.unwrap().place.unwrap().line, 12, "{more}: {found:#?}");
+    }
+}
+
+#[test]
+fn how_long_a_session_lasts_counts_for_how_many_are_needed() {
+    let lints = |issues: u32, more: &str| -> BTreeSet<&str> {
+        let mut files = shared_role(more);
+        let text = String::from_utf8(files["entitlements.toml"].clone()).unwrap();
+        let text = format!("[settings]\nmax_credential_issues = {issues}\n{text}");
+        files.insert("entitlements.toml".into(), text.into_bytes());
+        let found = Bundle::parse(&files).unwrap().lint();
+        let about = found.into_iter().map(|f| f.lint);
+        about.filter(|lint| *lint != "open-network").collect()
+    };
+    assert_eq!(lints(4, ""), [].into());
+    assert_eq!(lints(15, "max_session = \"15m\""), ["few-issues"].into());
+    assert_eq!(lints(16, "max_session = \"15m\""), [].into());
+    assert_eq!(lints(4, "max_session = \"4h\""), ["long-session"].into());
+    let bundle = Bundle::parse(&shared_role("max_session = \"15m\"")).unwrap();
+    let max = bundle.entitlements().next().unwrap().max_session.unwrap();
+    assert_eq!(max.as_seconds(), 900);
+}
+
 #[test]
 fn the_sample_pack_has_no_findings() {
     assert_eq!(sample().lint(), []);

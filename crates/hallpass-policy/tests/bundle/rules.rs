@@ -81,6 +81,39 @@ fn any_two_of_either_group_open_it_and_one_person_twice_does_not() {
 }
 
 #[test]
+fn whoever_may_approve_some_of_the_time_may_say_no_to_all_of_it() {
+    let bundle = with_policies(
+        r#"@id("short") permit (principal, action == Hallpass::Action::"approveAsOwner", resource)
+        when { principal in resource.entitlement.owners && resource.seconds <= 7 };"#,
+    );
+    let asked = asked(&bundle, "alice", "prod-reports", 60);
+    let (owner, other) = (
+        member("bob", "reports-owners"),
+        member("carol", "engineering"),
+    );
+    let said = |who: &Principal, verdict| {
+        let weighed = bundle.tally(&asked.facts(), [(who, verdict, now())]);
+        (weighed.denied_by.is_some(), weighed.not_counted.len())
+    };
+    assert_eq!(said(&owner, Verdict::Deny), (true, 0));
+    assert_eq!(said(&owner, Verdict::Approve), (false, 1));
+    assert_eq!(said(&other, Verdict::Deny), (false, 1));
+    assert!(bundle.why_not_deny(&asked.facts(), &owner, now()).is_none());
+    let why = bundle.why_not_deny(&asked.facts(), &other, now()).unwrap();
+    let whole = bundle.why_not_approve(&asked.facts(), &other, now());
+    assert_eq!(why, whole, "what is told is about what was asked");
+    // Who says both said no, also where the yes was for less.
+    let yes = Said {
+        at_most: Some(seconds(5)),
+        ..Said::from((&owner, Verdict::Approve, now()))
+    };
+    let no = Said::from((&owner, Verdict::Deny, now()));
+    for both in [[yes, no], [no, yes]] {
+        assert!(bundle.tally(&asked.facts(), both).denied_by.is_some());
+    }
+}
+
+#[test]
 fn a_freeze_holds_from_its_first_to_its_last_second() {
     let asked = asked(&BUNDLE, "alice", "prod-reports", 15);
     let two = tally(&[member("bob", "leads"), member("dave", "leads")]);

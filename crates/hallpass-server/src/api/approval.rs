@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hallpass_evidence::Order;
-use hallpass_policy::RequestFacts;
+use hallpass_policy::{Bundle, RequestFacts};
 use hallpass_proto::convert;
 use hallpass_proto::v1::approval_service_server::ApprovalService;
 use hallpass_proto::v1::{
@@ -12,8 +12,10 @@ use hallpass_proto::v1::{
     ReviewAccessRequestRequest, RevokeAccessRequestRequest, Verdict as WireVerdict,
 };
 use hallpass_types::{
-    DecisionToken, EvidenceLevel, GrantDuration, Phase, Principal, Reason, RequestSnapshot, Verdict,
+    DecisionToken, EvidenceLevel, GrantDuration, Phase, PolicyAnswer, Principal, Reason,
+    RequestSnapshot, Verdict,
 };
+use jiff::Timestamp;
 use tonic::{Request, Response, Status};
 
 use super::Api;
@@ -62,7 +64,7 @@ impl ApprovalService for Approval {
             let may = self
                 .0
                 .on_request(snapshot, |bundle, facts, now| match waits {
-                    true => !bundle.capacities(facts, &signing, now).is_empty(),
+                    true => bundle.why_not_deny(facts, &signing, now).is_none(),
                     false => bundle.review(&caller, facts, now).allows(),
                 });
             may.unwrap_or(false) && (waits || must_be_in_review(snapshot, "").is_ok())
@@ -91,10 +93,10 @@ impl ApprovalService for Approval {
             Some(_) => EvidenceLevel::IdentityProvider,
             None => EvidenceLevel::Service,
         };
-        let at_most = said.at_most;
+        let (verdict, at_most) = (said.verdict, said.at_most);
         let gate = |snapshot: &RequestSnapshot| {
-            self.may_decide(&caller, snapshot, at_most)?;
-            if level < self.evidence_needed(&caller, snapshot, at_most) {
+            self.may_decide(&caller, snapshot, (verdict, at_most))?;
+            if level < self.evidence_needed(&caller, snapshot, (verdict, at_most)) {
                 let why = "your identity provider has to sign this decision: sign in for it";
                 return Err(errors::precondition("EVIDENCE", &name, why));
             }
@@ -124,13 +126,14 @@ impl ApprovalService for Approval {
         let id = &said.address.id;
         let look = self.0.requests.look(id, None);
         let (look, snapshot) = self.0.visible(&caller, id, look).await?;
-        self.may_decide(&caller, &snapshot, said.at_most)?;
+        let decision = (said.verdict, said.at_most);
+        self.may_decide(&caller, &snapshot, decision)?;
         let client = self.0.verifier.decision_client(caller.id.issuer());
         let client = client.ok_or_else(|| {
             let why = "your issuer is not configured to sign decisions; tell hallpass's operator";
             errors::precondition("EVIDENCE", &id.name(), why)
         })?;
-        let needed = self.evidence_needed(&caller, &snapshot, said.at_most);
+        let needed = self.evidence_needed(&caller, &snapshot, decision);
         Ok(Response::new(PrepareDecisionResponse {
             deployment: self.0.deployment.clone(),
             run: look.run,
@@ -262,13 +265,32 @@ impl Said {
     }
 }
 
+/// Why the decision would not count; `None` when it does.
+fn why_not(
+    bundle: &Bundle,
+    facts: &RequestFacts<'_>,
+    approver: &Principal,
+    (verdict, at_most): (Verdict, Option<GrantDuration>),
+    now: Timestamp,
+) -> Option<PolicyAnswer> {
+    if verdict == Verdict::Deny {
+        return bundle.why_not_deny(facts, approver, now);
+    }
+    let facts = RequestFacts {
+        duration: at_most.unwrap_or(facts.duration),
+        ..*facts
+    };
+    let answer = bundle.why_not_approve(&facts, approver, now);
+    (!answer.allows()).then_some(answer)
+}
+
 impl Approval {
     /// Whether a decision of the caller would count, if it were signed as well as can be.
     fn may_decide(
         &self,
         caller: &Principal,
         snapshot: &RequestSnapshot,
-        at_most: Option<GrantDuration>,
+        (verdict, at_most): (Verdict, Option<GrantDuration>),
     ) -> Result<(), Status> {
         let asked = snapshot.spec.duration;
         if at_most.is_some_and(|bound| bound > asked) {
@@ -277,12 +299,7 @@ impl Approval {
         }
         let signing = caller.evidenced(EvidenceLevel::IdentityProvider);
         let answer = self.0.on_request(snapshot, |bundle, facts, now| {
-            let facts = RequestFacts {
-                duration: at_most.unwrap_or(asked),
-                ..*facts
-            };
-            let none = bundle.capacities(&facts, &signing, now).is_empty();
-            none.then(|| bundle.why_not_approve(&facts, &signing, now))
+            why_not(bundle, facts, &signing, (verdict, at_most), now)
         });
         match answer.flatten() {
             Some(no) => Err(errors::denied_by_policy(&no)),
@@ -300,15 +317,11 @@ impl Approval {
         &self,
         caller: &Principal,
         snapshot: &RequestSnapshot,
-        at_most: Option<GrantDuration>,
+        decision: (Verdict, Option<GrantDuration>),
     ) -> EvidenceLevel {
         let counts = self.0.on_request(snapshot, |bundle, facts, now| {
-            let facts = RequestFacts {
-                duration: at_most.unwrap_or(facts.duration),
-                ..*facts
-            };
             let plain = caller.evidenced(EvidenceLevel::Service);
-            !bundle.capacities(&facts, &plain, now).is_empty()
+            why_not(bundle, facts, &plain, decision, now).is_none()
         });
         match counts {
             Some(false) => EvidenceLevel::IdentityProvider,

@@ -1,14 +1,19 @@
 //! AWS: who the service is, how it gets into each account, and what entitlements lean on there.
 
-use std::collections::BTreeSet;
+mod shared;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
-use hallpass_aws::{AccountAccess, AwsError, Preflight};
+use hallpass_aws::{AccountAccess, AwsError, Opens, Preflight};
 use hallpass_policy::Bundle;
-use hallpass_types::{AccessMode, AwsAccountId};
+use hallpass_types::{AccessMode, AwsAccountId, RoleArn};
 
 use super::{Finding, words};
 use crate::config::Config;
+
+/// The present external id, and the previous one while it is changed.
+type ExternalIds<'a> = (&'a Option<String>, &'a Option<String>);
 
 pub(super) async fn look(config: &Config, bundle: &Bundle) -> Vec<Finding> {
     let what = "aws identity";
@@ -67,7 +72,9 @@ async fn one(
         }
     }];
     if access.provisioner_role_arn.is_some() {
-        findings.push(external_id(aws, account, access).await);
+        let ids = (&access.external_id, &access.previous_external_id);
+        let opens = aws.provisioner_opens(account).await;
+        findings.push(external_id(account, ids, opens));
     }
     let (boundaries, roles) = leaned_on(bundle, account);
     for arn in boundaries {
@@ -75,44 +82,88 @@ async fn one(
         let cure = "make that policy, or correct permissions_boundary in entitlements.toml";
         findings.push(presence(format!("boundary {arn}"), found, cure, account));
     }
-    for (arn, name) in roles {
-        let found = aws.has_role(account, &name).await;
-        let cure = "make that role, or correct assume.role_arn in entitlements.toml";
-        findings.push(presence(format!("shared role {arn}"), found, cure, account));
+    for (arn, ids) in roles {
+        findings.extend(shared::look(aws, account, &arn, &ids).await);
     }
     findings
 }
 
-async fn external_id(aws: &Preflight, account: &AwsAccountId, access: &AccountAccess) -> Finding {
+/// What to say of a provisioner role that lets in like this.
+fn external_id(
+    account: &AwsAccountId,
+    ids: ExternalIds<'_>,
+    opens: Result<Opens, AwsError>,
+) -> Finding {
     let what = format!("external id of {account}");
-    let enters = aws.enters_without_external_id(account).await;
-    match (enters, &access.external_id) {
-        (Ok(false), Some(_)) => Finding::right(what, "the role refuses whoever does not say it"),
-        (Ok(true), Some(_)) => {
-            let cure = format!(
-                "ask for sts:ExternalId in the role's trust policy: `hallpassd \
-                 print-account-setup {account}` writes it"
-            );
-            Finding::wrong(what, "the role does not ask for it", cure)
-        }
-        (Ok(_), None) => {
+    let setup = format!("`hallpassd print-account-setup {account}` writes it");
+    let opens = match opens {
+        Ok(opens) => opens,
+        Err(error) => return Finding::wrong(what, words(&error), "try again"),
+    };
+    match (opens, ids) {
+        (_, (None, _)) => {
             let cure = format!("set aws.accounts.{account}.external_id, and ask for it there");
             Finding::note(what, "none is configured", cure)
         }
-        (Err(error), _) => Finding::wrong(what, words(&error), "try again"),
+        (Opens { without: true, .. }, _) => {
+            let cure = format!("ask for sts:ExternalId in the role's trust policy: {setup}");
+            Finding::wrong(what, "the role does not ask for it", cure)
+        }
+        (
+            Opens {
+                with_present: true, ..
+            },
+            (_, None),
+        ) => Finding::right(what, "the role refuses whoever does not say it"),
+        (
+            Opens {
+                with_present: true, ..
+            },
+            (_, Some(_)),
+        ) => {
+            let cure = format!("take aws.accounts.{account}.previous_external_id out");
+            Finding::note(what, "the role takes the new one", cure)
+        }
+        (
+            Opens {
+                with_previous: true,
+                ..
+            },
+            _,
+        ) => {
+            let cure = format!("ask for the new one in the role's trust policy: {setup}");
+            Finding::note(what, "the role takes the previous one only", cure)
+        }
+        _ => {
+            let cure = format!("write the one that the role's trust policy asks for: {setup}");
+            Finding::wrong(what, "the role takes none that is configured", cure)
+        }
     }
 }
 
-/// The boundaries of created roles by ARN, and the shared roles by ARN and name.
+/// What entitlements want of one shared role.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// Present and previous external ids.
+    ids: BTreeSet<(Option<String>, Option<String>)>,
+    /// The longest session that one of them names, in seconds.
+    session: Option<u32>,
+}
+
+/// The boundaries of created roles, and what is wanted of shared roles, by ARN.
 fn leaned_on(
     bundle: &Bundle,
     account: &AwsAccountId,
-) -> (BTreeSet<String>, BTreeSet<(String, String)>) {
-    let (mut boundaries, mut roles) = (BTreeSet::new(), BTreeSet::new());
+) -> (BTreeSet<String>, BTreeMap<RoleArn, Wanted>) {
+    let (mut boundaries, mut roles) = (BTreeSet::new(), BTreeMap::<_, Wanted>::new());
     for entitlement in bundle.entitlements().filter(|e| e.account == *account) {
         match &entitlement.access {
             AccessMode::Assume { role_arn, .. } => {
-                roles.insert((role_arn.to_string(), role_arn.role_name().to_owned()));
+                let wanted = roles.entry(role_arn.clone()).or_default();
+                let ids = (&entitlement.external_id, &entitlement.previous_external_id);
+                wanted.ids.insert((ids.0.clone(), ids.1.clone()));
+                let session = entitlement.max_session.map(|s| s.as_seconds());
+                wanted.session = wanted.session.max(session);
             }
             AccessMode::Create {
                 permissions_boundary,

@@ -55,15 +55,20 @@ impl Config {
 
     fn check_external_ids(&self) -> Result<(), ConfigError> {
         for (account, access) in &self.aws.accounts {
-            let length = access.external_id.as_ref().map(|id| id.chars().count());
-            if let Some(length) = length.filter(|n| !EXTERNAL_ID.contains(n)) {
-                let problem = format!("has {length} characters");
-                let cure = "AWS takes 2 to 1,224: write those of the role's trust policy";
-                return wrong(
-                    &format!("aws.accounts.{account}.external_id"),
-                    problem,
-                    cure,
-                );
+            let (present, previous) = (&access.external_id, &access.previous_external_id);
+            if previous.is_some() && (present.is_none() || present == previous) {
+                let problem = "is not one that another external_id replaces".to_owned();
+                let cure = "write the new one as external_id, or leave this out";
+                let key = format!("aws.accounts.{account}.previous_external_id");
+                return wrong(&key, problem, cure);
+            }
+            for (key, id) in [("external_id", present), ("previous_external_id", previous)] {
+                let length = id.as_ref().map(|id| id.chars().count());
+                if let Some(length) = length.filter(|n| !EXTERNAL_ID.contains(n)) {
+                    let problem = format!("has {length} characters");
+                    let cure = "AWS takes 2 to 1,224: write those of the role's trust policy";
+                    return wrong(&format!("aws.accounts.{account}.{key}"), problem, cure);
+                }
             }
         }
         Ok(())

@@ -25,7 +25,7 @@ use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use super::decisions::Proofs;
-use super::evidence::{SignedDecision, Trust, Unproven, Verified};
+use super::evidence::{SignedDecision, Trust, Unproven, Verified, too_large};
 use super::failure::{aws_error, fatal, retry, words};
 use super::heartbeat::beating;
 use super::notify::Notifier;
@@ -89,6 +89,9 @@ impl Bodies {
             }
             Err(error) => return Ok(refused("parameters", error.to_string())),
         };
+        if let Some(why) = too_large(&entitlement) {
+            return Ok(refused("too_large", why));
+        }
         match standing::requester(&self.directory, &spec.requester).await? {
             Ok(requester) => spec.requester = requester,
             Err(why) => return Ok(refused("unknown_requester", why)),
@@ -295,7 +298,11 @@ impl Bodies {
         }
         let key = BASE64.decode(recipient_public_key).map_err(fatal)?;
         let key = RecipientPublicKey::parse(&key).map_err(fatal)?;
-        let order = aws_order(spec, &input.evidence.entitlement, input.end);
+        let order = aws_order(
+            spec,
+            &verified.admitted(&input.evidence.entitlement),
+            input.end,
+        );
         let planned = order.planned_grant().map_err(fatal)?;
         if planned.role_arn != input.grant.role_arn
             || planned.session_name != input.grant.session_name

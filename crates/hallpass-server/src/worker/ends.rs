@@ -23,6 +23,7 @@ use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use super::activities::aws_order;
+use super::evidence::with_ids_of;
 use super::failure::{retry, typed};
 use super::heartbeat::beating;
 use super::sweep::Sweeper;
@@ -101,9 +102,11 @@ fn due(ctx: &ActivityContext, order: &EndOrder) -> Option<Timestamp> {
 /// What a session is made of, but for whose it is and until when.
 fn canary_key(order: &EndOrder) -> String {
     let e = &order.order.entitlement;
-    let parts = (&e.account, &e.access, &e.region, &e.external_id, &e.tags);
+    let ids = (&e.external_id, &e.previous_external_id);
+    let parts = (&e.account, &e.access, &e.region, ids, &e.tags);
+    let how = (&e.probe, &e.conditions.org_id, e.max_session);
     // The parts have text keys only, so writing them cannot fail.
-    serde_json::to_string(&(parts, &e.probe, &order.grant.role_arn)).unwrap_or_default()
+    serde_json::to_string(&(parts, how, &order.grant.role_arn)).unwrap_or_default()
 }
 
 #[activities]
@@ -114,8 +117,12 @@ impl EndBodies {
         ctx: ActivityContext,
         input: EndInput,
     ) -> Result<ProofOfEnd, ActivityError> {
+        // The role may ask for another external id by now: it is no right, and ends must not hang on it.
+        let bundle = self.bundles.current();
+        let current = bundle.fill(&input.spec.entitlement, &input.spec.parameters);
+        let entitlement = with_ids_of(&input.entitlement, current.as_ref().ok());
         let order = EndOrder {
-            order: aws_order(&input.spec, &input.entitlement, input.end),
+            order: aws_order(&input.spec, &entitlement, input.end),
             grant: input.grant,
             cause: input.cause,
         };

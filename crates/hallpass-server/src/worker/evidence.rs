@@ -193,6 +193,9 @@ impl Trust {
         if opens(&current) != opens(&evidence.entitlement) {
             return Err(changed());
         }
+        if let Some(why) = too_large(&current) {
+            return Err(unproven("too_large", why));
+        }
         let mut decisions = Vec::new();
         for envelope in &evidence.decisions {
             let statement = self.order(envelope, &spec, &evidence.run)?;
@@ -236,6 +239,11 @@ impl Trust {
 }
 
 impl Verified {
+    /// The entitlement as admitted, with the external ids that the catalogue has now.
+    pub(crate) fn admitted(&self, admitted: &Entitlement) -> Entitlement {
+        with_ids_of(admitted, Some(&self.entitlement))
+    }
+
     /// The request as gates see it, for so long.
     pub(crate) fn facts(&self, duration: GrantDuration) -> RequestFacts<'_> {
         RequestFacts {
@@ -271,9 +279,32 @@ impl Verified {
     }
 }
 
-/// What decides which access is opened; titles and owners may change meanwhile.
+/// What decides which access is opened; titles, owners and external ids may change meanwhile.
 fn opens(e: &Entitlement) -> impl PartialEq + '_ {
-    (&e.account, &e.access, &e.region, &e.external_id, &e.tags)
+    let how = (&e.tags, &e.conditions, e.max_session);
+    (&e.account, &e.access, &e.region, how)
+}
+
+/// An entitlement with the external ids that the catalogue has now: what opens a role is no right,
+/// and may be changed while a grant is open.
+pub(super) fn with_ids_of(admitted: &Entitlement, current: Option<&Entitlement>) -> Entitlement {
+    let mut entitlement = admitted.clone();
+    if let Some(current) = current.filter(|c| c.access == admitted.access) {
+        entitlement.external_id = current.external_id.clone();
+        entitlement.previous_external_id = current.previous_external_id.clone();
+        let changed = admitted.external_id != current.external_id;
+        if changed && entitlement.previous_external_id.is_none() {
+            entitlement.previous_external_id = admitted.external_id.clone();
+        }
+    }
+    entitlement
+}
+
+/// Why AWS would not take what the values of a request make of an entitlement.
+pub(super) fn too_large(filled: &Entitlement) -> Option<String> {
+    let found = hallpass_aws::check_entitlement(filled).err()?;
+    let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+    Some(format!("AWS would not take it: {}", found.join("; ")))
 }
 
 fn seconds(n: u32) -> SignedDuration {
