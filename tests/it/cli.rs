@@ -360,6 +360,13 @@ async fn a_dry_run_tells_all_three_answers_and_asks_nothing() {
         ran.expect(code);
         golden(name, &whole(&ran));
     }
+    // On-call may break the glass, but not at this risk: people decide all the same.
+    let frank = Cli::of(world, "frank");
+    let glass = "request prod-export --break-glass --for 5m --ticket INC-3 -m look --dry-run";
+    let glass: Vec<_> = glass.split(' ').collect();
+    let unbroken = frank.run(&glass).await;
+    unbroken.expect(0);
+    golden("dry_run_glass_stays_whole", &whole(&unbroken));
     let erin = Cli::of(world, "erin");
     let denied = erin
         .run(&[
