@@ -363,10 +363,6 @@ async fn too_late(
             let back = format!("hallpass withdraw {id}");
             refused.next.push(Step::why("to take it back", back));
         }
-        (Needed::Waiting, State::Active) => {
-            let back = format!("hallpass return {id}");
-            refused.next.push(Step::why("to give it back", back));
-        }
         _ => {}
     }
     CliError::Refused(refused)
