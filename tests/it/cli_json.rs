@@ -291,7 +291,7 @@ async fn a_refusal_keeps_its_details_for_programs() {
     assert_eq!(own.code, 2);
     kept("approve_own.json", &own.json_error());
     let early = alice.run(&["creds", &id]).await;
-    assert_eq!(early.code, 1);
+    assert_eq!(early.code, 6);
     kept("creds_too_early.json", &early.json_error());
     alice.run(&["withdraw", &id]).await.expect(0);
     let erin = Cli::of(world, "erin").with("HALLPASS_OUTPUT", "json");

@@ -144,7 +144,7 @@ async fn pipelines_get_what_their_subject_is_for_and_nothing_else() {
     assert_eq!(bot.run(&post).await.expect(2), "");
     let wide = [&call[..6], &["--param", "stage=*"]].concat();
     let wide = bot.run(&wide).await;
-    wide.expect(1);
+    wide.expect(64);
     assert!(wide.stderr.contains("--param stage must be"), "{wide:?}");
     let id = bot.run(&call).await.id();
     let role = format!("hallpass-{id}");

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 const BEGIN: &str =
     "# BEGIN hallpass: written by `hallpass configure`, which replaces all up to END";
 const BEGIN_START: &str = "# BEGIN hallpass";
+/// At the end of the first marker: what stands before had no end of line, and gets that back.
+const UNENDED: &str = " (the line above had no end)";
 const END: &str = "# END hallpass";
 
 /// One profile.
@@ -12,6 +14,8 @@ const END: &str = "# END hallpass";
 pub(crate) struct Profile {
     /// What is asked for.
     pub(crate) entitlement: String,
+    /// Values that tell it from other access to the entitlement.
+    pub(crate) parameters: BTreeMap<String, String>,
     /// The command that gives credentials, quoted for a shell.
     pub(crate) command: String,
     /// Region to use by default; none when empty.
@@ -53,7 +57,7 @@ impl ConfigFile {
             has_block: false,
             profiles: BTreeMap::new(),
         };
-        let (mut is_inside, mut block) = (false, String::new());
+        let (mut is_inside, mut was_unended, mut block) = (false, false, String::new());
         for (index, line) in text.split_inclusive('\n').enumerate() {
             let line_number = index.saturating_add(1);
             let word = line.trim();
@@ -63,6 +67,7 @@ impl ConfigFile {
                     return Err(markers);
                 }
                 (is_inside, file.has_block) = (true, true);
+                was_unended = word.ends_with(UNENDED);
             } else if word == END {
                 if !is_inside {
                     return Err(markers);
@@ -79,6 +84,10 @@ impl ConfigFile {
         if is_inside {
             let line = text.lines().count();
             return Err(ConfigError::Markers { line });
+        }
+        // What was written behind our block needs the end that we gave.
+        if was_unended && file.after.is_empty() && file.before.ends_with('\n') {
+            file.before.pop();
         }
         file.profiles = profiles(&block);
         Ok(file)
@@ -113,21 +122,23 @@ impl ConfigFile {
     pub(crate) fn render(&self) -> String {
         let mut text = self.before.clone();
         if !self.profiles.is_empty() {
-            if !text.is_empty() && !text.ends_with('\n') {
-                text.push('\n');
-            }
-            if !self.has_block && !text.is_empty() && !text.ends_with("\n\n") {
-                text.push('\n');
-            }
-            text.push_str(BEGIN);
-            text.push('\n');
+            let is_unended = !text.is_empty() && !text.ends_with('\n');
+            let (end, told) = if is_unended {
+                ("\n", UNENDED)
+            } else {
+                ("", "")
+            };
+            text.push_str(&format!("{end}{BEGIN}{told}\n"));
             for (name, profile) in &self.profiles {
                 let section = if name == "default" {
                     "default".to_owned()
                 } else {
                     format!("profile {name}")
                 };
-                text.push_str(&format!("[{section}]\n# {}\n", profile.entitlement));
+                let values = profile.parameters.iter();
+                let values: String = values.map(|(n, v)| format!(" {n}={v}")).collect();
+                let entitlement = &profile.entitlement;
+                text.push_str(&format!("[{section}]\n# {entitlement}{values}\n"));
                 text.push_str(&format!("credential_process = {}\n", profile.command));
                 if !profile.region.is_empty() {
                     text.push_str(&format!("region = {}\n", profile.region));
@@ -149,6 +160,7 @@ fn profiles(block: &str) -> BTreeMap<String, Profile> {
         if let Some(name) = section(line) {
             let empty = Profile {
                 entitlement: String::new(),
+                parameters: BTreeMap::new(),
                 command: String::new(),
                 region: String::new(),
             };
@@ -158,8 +170,11 @@ fn profiles(block: &str) -> BTreeMap<String, Profile> {
                 let (name, value) = line.split_once('=')?;
                 (name.trim() == key).then(|| value.trim().to_owned())
             };
-            if let Some(entitlement) = line.strip_prefix("# ") {
-                profile.entitlement = entitlement.to_owned();
+            if let Some(what) = line.strip_prefix("# ") {
+                let mut words = what.split(' ');
+                profile.entitlement = words.next().unwrap_or_default().to_owned();
+                let values = words.filter_map(|word| word.split_once('='));
+                profile.parameters = values.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
             } else if let Some(command) = value("credential_process") {
                 profile.command = command;
             } else if let Some(region) = value("region") {
@@ -221,6 +236,7 @@ mod tests {
     fn profile(entitlement: &str) -> Profile {
         Profile {
             entitlement: entitlement.to_owned(),
+            parameters: BTreeMap::new(),
             command: format!("/bin/hallpass credential-process {entitlement}"),
             region: "eu-central-1".to_owned(),
         }
@@ -238,7 +254,6 @@ mod tests {
 
         [profile work]
         sso_session = x␍
-
         # BEGIN hallpass: written by `hallpass configure`, which replaces all up to END
         [profile prod]
         # prod
@@ -260,8 +275,34 @@ mod tests {
         file.profiles.clear();
         assert_eq!(
             file.render(),
-            format!("{THEIRS}\n[profile later]\nregion = x")
+            format!("{THEIRS}[profile later]\nregion = x")
         );
+    }
+
+    #[test]
+    fn what_was_written_behind_a_line_that_had_no_end_stays_a_line_of_its_own() {
+        let mut file = ConfigFile::parse("[profile work]\nrole_arn = y").unwrap();
+        file.set("p", profile("p")).unwrap();
+        let later = format!("{}[profile later]\n", file.render());
+        let mut file = ConfigFile::parse(&later).unwrap();
+        file.profiles.clear();
+        let both = "[profile work]\nrole_arn = y\n[profile later]\n";
+        assert_eq!(file.render(), both);
+    }
+
+    #[test]
+    fn values_are_kept_with_their_profile() {
+        let mut file = ConfigFile::parse("").unwrap();
+        let values = [("folder", "a/b"), ("stage", "x=y")];
+        let values = values.map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let with = Profile {
+            parameters: values.into(),
+            ..profile("orders")
+        };
+        file.set("orders-a/b", with).unwrap();
+        let text = file.render();
+        assert!(text.contains("\n# orders folder=a/b stage=x=y\n"), "{text}");
+        assert_eq!(ConfigFile::parse(&text).unwrap().profiles, file.profiles);
     }
 
     #[test]
@@ -328,6 +369,21 @@ mod tests {
                 let back = ConfigFile::parse(&again).unwrap();
                 prop_assert_eq!(back.render(), again);
                 prop_assert_eq!(back.profiles, file.profiles);
+            }
+        }
+
+        #[test]
+        fn what_was_added_and_taken_out_leaves_every_byte(
+            theirs in "(([a-z\\[\\] =#]{0,12}|\\[profile [a-z]{1,3}\\])\r?\n){0,4}[a-z =#]{0,12}",
+        ) {
+            let mut file = ConfigFile::parse(&theirs).unwrap();
+            if file.set("ours", profile("x")).is_ok() {
+                let mut again = ConfigFile::parse(&file.render()).unwrap();
+                again.set("more", profile("y")).unwrap();
+                let mut last = ConfigFile::parse(&again.render()).unwrap();
+                prop_assert_eq!(last.profiles.len(), 2);
+                last.profiles.clear();
+                prop_assert_eq!(last.render(), theirs);
             }
         }
 

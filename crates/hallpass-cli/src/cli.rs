@@ -1,7 +1,9 @@
 //! The command line: what can be said, and the help that teaches it.
 
+mod aim;
 pub(crate) mod audit;
 mod credentials;
+pub(crate) mod help;
 mod requests;
 
 use std::path::PathBuf;
@@ -11,6 +13,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use hallpass_types::{AccessRequestId, EntitlementId, GrantDuration};
 
+pub(crate) use aim::{Aim, FirmAim};
 pub(crate) use credentials::{
     ConfigureArgs, ConsoleArgs, CredsFormat, EnvShell, ExecArgs, ProcessArgs,
 };
@@ -18,45 +21,11 @@ pub(crate) use requests::{
     ApproveArgs, DenyArgs, LsArgs, ProofWait, RequestArgs, ReviewArgs, StateName, Until,
 };
 
-use crate::{durations, exit};
-
-const EXAMPLES: &str = "\
-Examples:
-  hallpass entitlements                                what you may ask for
-  hallpass request prod-db-admin --for 30m -m \"INC-42: stuck migration\"
-  hallpass exec ar-… -- aws rds describe-db-instances  use it; nothing is written to disk
-  hallpass return ar-…                                 done early; waits for the proof
-  hallpass queue                                       what waits for your decision
-  hallpass approve ar-… --for 30m -m \"seen with Ada\"
-  hallpass timeline ar-… --output json | jq .          what happened, from the record
-";
-
-const ENVIRONMENT: &str = "\
-Environment:
-  HALLPASS_SERVER, HALLPASS_CA, HALLPASS_OUTPUT   as the options of the same name
-  HALLPASS_TOKEN, HALLPASS_TOKEN_FILE             bearer token, for pipelines
-  HALLPASS_CLIENT_ID, HALLPASS_CLIENT_SECRET      client credentials; also ..._SECRET_FILE
-  HALLPASS_AUDIENCE                               audience of GitHub's tokens, if not the server's
-  HALLPASS_TOKEN_STORE                            auto (a keyring that works, else a file) or file
-  HALLPASS_AS, HALLPASS_DEV_ISSUER                development login, loopback only
-  NO_COLOR                                        no colours
---as goes before the token of a pipeline (the variables above, GitHub Actions' with
-`id-token: write`, the file /var/run/secrets/hallpass/token), and that before `hallpass login`.
-A file config.toml in $XDG_CONFIG_HOME/hallpass (or ~/.config/hallpass) may set server, ca,
-dev_issuer and token_store (auto, file).
-Data goes to stdout, words to stderr. With --output json every line of stdout is one
-JSON object in camelCase (instants RFC 3339, durations \"3600s\", enums by their names in the
-contract), and an error is one JSON object on stderr. What shells read stays as it is: `env --shell`,
-`creds --format env`, `completions`.
-";
-
-fn long_help() -> String {
-    format!("{EXAMPLES}\n{}\n{ENVIRONMENT}", exit::help())
-}
+use crate::durations;
 
 /// Just-in-time AWS access that provably ends: ask, approve, use, return.
 #[derive(Debug, Parser)]
-#[command(name = "hallpass", version = env!("HALLPASS_VERSION"), max_term_width = 100, after_help = EXAMPLES, after_long_help = long_help())]
+#[command(name = "hallpass", version = env!("HALLPASS_VERSION"), max_term_width = 100, after_help = help::examples(), after_long_help = help::long())]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -155,13 +124,13 @@ pub(crate) enum Command {
     Ls(LsArgs),
     /// One request in full: policy's reasons, decisions, end, proof
     Show {
-        /// Which request: `ar-…`, as `request` and `ls` print it
-        id: Id,
+        #[command(flatten)]
+        aim: Aim,
     },
     /// Follow a request until it is granted, or with --until end until it is over
     Watch {
-        /// Which request: `ar-…`
-        id: Id,
+        #[command(flatten)]
+        aim: Aim,
         /// Stop when access is active, or when it has ended
         #[arg(long, value_name = "MOMENT", default_value = "active")]
         until: Until,
@@ -177,8 +146,8 @@ pub(crate) enum Command {
     Deny(DenyArgs),
     /// Whether access is active, by exit code; prints the request's id
     Check {
-        /// Which request: `ar-…`, or the name of an entitlement
-        target: Target,
+        #[command(flatten)]
+        aim: FirmAim,
     },
     /// How long active access still lasts, from what this machine knows; for a shell prompt
     Time {
@@ -187,16 +156,19 @@ pub(crate) enum Command {
     },
     /// Print credentials once; fits `credential_process`, without a cache
     Creds {
-        /// Which request: `ar-…`, or an entitlement that is active
-        target: Target,
+        #[command(flatten)]
+        aim: Aim,
         /// How to print them [default: process; json with --output json]
         #[arg(long)]
         format: Option<CredsFormat>,
     },
     /// Print shell commands that set the credentials: eval "$(hallpass env TARGET)"
+    ///
+    /// Unsets first what would make AWS tools use other credentials.
+    #[command(after_help = help::ENV_EXAMPLES)]
     Env {
-        /// Which request: `ar-…`, or an entitlement that is active
-        target: Target,
+        #[command(flatten)]
+        aim: Aim,
         /// For which shell [default: bash]
         #[arg(long)]
         shell: Option<EnvShell>,
@@ -211,8 +183,8 @@ pub(crate) enum Command {
     Console(ConsoleArgs),
     /// Move the end of active access to later; policy is asked again
     Extend {
-        /// Which request: `ar-…`
-        id: Id,
+        #[command(flatten)]
+        aim: Aim,
         /// How much later it shall end, for instance 30m
         #[arg(long, value_name = "DURATION", value_parser = durations::parse_grant)]
         by: GrantDuration,
@@ -220,18 +192,18 @@ pub(crate) enum Command {
         #[arg(short = 'm', long, value_name = "TEXT")]
         reason: String,
     },
-    /// Take a request back that still waits for approval
+    /// Take a request back that still waits, for approval or for its start
     Withdraw {
-        /// Which request: `ar-…`
-        id: Id,
+        #[command(flatten)]
+        aim: Aim,
         /// Why; it goes into the record
         #[arg(short = 'm', long, value_name = "TEXT")]
         reason: Option<String>,
     },
     /// Give your active access back before its end; waits for the proof
     Return {
-        /// Which request: `ar-…`
-        id: Id,
+        #[command(flatten)]
+        aim: Aim,
         /// Why; it goes into the record
         #[arg(short = 'm', long, value_name = "TEXT")]
         reason: Option<String>,
@@ -240,8 +212,8 @@ pub(crate) enum Command {
     },
     /// Take active access away from somebody; waits for the proof
     Revoke {
-        /// Which request: `ar-…`
-        id: Id,
+        #[command(flatten)]
+        aim: Aim,
         /// Why; it goes into the record
         #[arg(short = 'm', long, value_name = "TEXT")]
         reason: String,
@@ -368,6 +340,14 @@ impl std::fmt::Display for Target {
             Self::Request(id) => id.fmt(f),
             Self::Entitlement(entitlement) => entitlement.fmt(f),
         }
+    }
+}
+
+/// Reads `NAME=VALUE`.
+fn parse_parameter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
     }
 }
 

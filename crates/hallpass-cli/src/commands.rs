@@ -12,6 +12,7 @@ mod creds;
 mod decide;
 mod end;
 mod entitlements;
+mod env;
 mod exec;
 mod extend;
 mod identity;
@@ -35,6 +36,7 @@ use std::path::PathBuf;
 use clap::CommandFactory as _;
 use hallpass_login::{Cache, Keyring, Pipeline, Token, Wanted};
 use hallpass_proto::v1;
+use hallpass_proto::v1::access_request::State;
 use hallpass_types::{AccessRequestId, EntitlementId};
 use jiff::Timestamp;
 use url::Url;
@@ -43,7 +45,7 @@ use crate::cli::{AdminCommand, Cli, Command, Global};
 use crate::config::{self, Config, TokenStore};
 use crate::connect::{Address, Session, timed};
 use crate::dev_issuer;
-use crate::errors::CliError;
+use crate::errors::{CliError, Step};
 use crate::exit::Exit;
 use crate::output::words;
 use crate::retry::Patience;
@@ -89,27 +91,31 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Request(args) => request::run(&cx, args).await,
         Command::Ls(args) => list::ls(&cx, args).await,
         Command::Queue => list::queue(&cx).await,
-        Command::Show { id } => show::run(&cx, &id.0).await,
-        Command::Watch { id, until, timeout } => watch::run(&cx, id.0, until, timeout).await,
+        Command::Show { aim } => show::run(&cx, &aim).await,
+        Command::Watch {
+            aim,
+            until,
+            timeout,
+        } => watch::run(&cx, &aim, until, timeout).await,
         Command::Approve(args) => decide::approve(&cx, args).await,
         Command::Deny(args) => decide::deny(&cx, args).await,
         Command::Review(args) => decide::review(&cx, args).await,
-        Command::Check { target } => check::check(&cx, &target).await,
+        Command::Check { aim } => check::check(&cx, aim).await,
         Command::Time { target } => check::time(&cx, target.as_ref()),
-        Command::Creds { target, format } => creds::run(&cx, &target, format).await,
-        Command::Env { target, shell } => exec::print_shell(&cx, &target, shell).await,
+        Command::Creds { aim, format } => creds::run(&cx, &aim, format).await,
+        Command::Env { aim, shell } => env::run(&cx, &aim, shell).await,
         Command::Exec(args) => exec::run(cx, args).await,
         Command::CredentialProcess(args) => process::run(&cx, args).await,
         Command::Configure(args) => configure::run(&cx, args).await,
         Command::Console(args) => console::run(&cx, args).await,
-        Command::Extend { id, by, reason } => extend::run(&cx, &id.0, by, reason).await,
-        Command::Withdraw { id, reason } => {
-            end::withdraw(&cx, &id.0, reason.unwrap_or_default()).await
+        Command::Extend { aim, by, reason } => extend::run(&cx, &aim, by, reason).await,
+        Command::Withdraw { aim, reason } => {
+            end::withdraw(&cx, &aim, reason.unwrap_or_default()).await
         }
-        Command::Return { id, reason, wait } => {
-            end::give_back(&cx, id.0, reason.unwrap_or_default(), &wait).await
+        Command::Return { aim, reason, wait } => {
+            end::give_back(&cx, &aim, reason.unwrap_or_default(), &wait).await
         }
-        Command::Revoke { id, reason, wait } => end::revoke(&cx, id.0, reason, &wait).await,
+        Command::Revoke { aim, reason, wait } => end::revoke(&cx, &aim, reason, &wait).await,
         Command::Timeline { id } => timeline::run(&cx, &id.0).await,
         Command::Audit { command } => audit::run(&cx, command).await,
         Command::Admin { command } => match command {
@@ -171,26 +177,29 @@ impl Context {
         Ok(Some(DevLogin { issuer, name }))
     }
 
-    /// Connects with `--as`, else with what the environment gives, else with the stored login.
+    /// Connects with [`Context::token`].
     async fn session(&self) -> Result<Session, CliError> {
+        let (token, source) = self.token().await?;
+        self.session_with(&token, source).await
+    }
+
+    /// A token by `--as`, else from what the environment gives, else of the stored login.
+    async fn token(&self) -> Result<(Token, Source), CliError> {
         if let Some(dev) = self.dev_login()? {
             let token = dev_issuer::mint(&dev.issuer, &dev.name).await?;
-            return self.session_with(&token, Source::Dev(dev)).await;
+            return Ok((token, Source::Dev(dev)));
         }
         if let Some(pipeline) = self.pipeline()? {
             let wanted = self.wanted(&pipeline).await?;
             let token = pipeline.token(&wanted, Timestamp::now).await?;
-            return self
-                .session_with(&token, Source::Pipeline(pipeline, wanted))
-                .await;
+            return Ok((token, Source::Pipeline(pipeline, wanted)));
         }
         let cache = self.cache();
         let login = hallpass_login::current(&cache, Timestamp::now).await?;
         let login = login.ok_or_else(|| CliError::NotLoggedIn {
             server: crate::connect::display(&self.server),
         })?;
-        self.session_with(&login.bearer, Source::Stored(cache))
-            .await
+        Ok((login.bearer, Source::Stored(cache)))
     }
 
     /// What the environment of a pipeline offers.
@@ -245,7 +254,7 @@ impl Context {
             return;
         };
         let state = request.state();
-        if state == v1::access_request::State::Active {
+        if state == State::Active {
             let entitlement = EntitlementId::parse_name(&request.entitlement);
             let end = words::instant(request.end_time.as_ref());
             if let (Ok(entitlement), Some(end)) = (entitlement, end) {
@@ -254,6 +263,7 @@ impl Context {
                     id,
                     entitlement,
                     end,
+                    parameters: request.parameters.clone().into_iter().collect(),
                 });
             }
         } else if words::is_final(state) || words::exit_of_missed(state) == Exit::Over {
@@ -307,17 +317,53 @@ async fn get(session: &Session, id: &AccessRequestId) -> Result<v1::AccessReques
         .await
 }
 
-/// Tells "too late" from "too early" when the request's state forbade an order.
-async fn too_late(session: &Session, id: &AccessRequestId, error: CliError) -> CliError {
-    match error {
-        CliError::Refused(mut refused) if refused.is_precondition() => {
-            // The refusal is the news; without the state its plain exit code stands.
-            if let Ok(request) = get(session, id).await {
-                refused.exit = words::exit_of_missed(request.state());
-            }
-            refused.next = vec![format!("hallpass show {id}")];
-            CliError::Refused(refused)
-        }
-        other => other,
+/// What an order that was refused needed the request to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needed {
+    /// Active: to use it, extend it or end it.
+    Active,
+    /// Waiting: to be decided or withdrawn.
+    Waiting,
+}
+
+/// Tells "too late" from "too early" when the request's state forbade an order, and what can be done
+/// instead.
+async fn too_late(
+    session: &Session,
+    id: &AccessRequestId,
+    needed: Needed,
+    error: CliError,
+) -> CliError {
+    let CliError::Refused(mut refused) = error else {
+        return error;
+    };
+    if !refused.is_precondition() {
+        return CliError::Refused(refused);
     }
+    refused.next = vec![Step::run(format!("hallpass show {id}"))];
+    // The refusal is the news; without the state its plain exit code stands.
+    let Ok(request) = get(session, id).await else {
+        return CliError::Refused(refused);
+    };
+    let (state, exit) = (request.state(), words::exit_of_missed(request.state()));
+    let is_waiting = exit == Exit::Pending && state != State::Provisioning;
+    let is_as_needed = match needed {
+        Needed::Active => state == State::Active,
+        Needed::Waiting => is_waiting,
+    };
+    if !is_as_needed {
+        refused.restate(format!("{id} is {}", words::state(state)));
+        refused.exit = exit;
+    }
+    match (needed, state) {
+        (Needed::Active, State::Provisioning) => {
+            refused.next = vec![Step::run(format!("hallpass watch {id}"))];
+        }
+        (Needed::Active, _) if is_waiting => {
+            let back = format!("hallpass withdraw {id}");
+            refused.next.push(Step::why("to take it back", back));
+        }
+        _ => {}
+    }
+    CliError::Refused(refused)
 }

@@ -1,6 +1,7 @@
 //! What can go wrong, and what to say about it: what, where, and what to do next.
 
 mod refused;
+mod step;
 
 use std::error::Error as _;
 use std::io;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use crate::exit::Exit;
 use crate::output::clean::clean;
 pub(crate) use refused::Refused;
+pub(crate) use step::Step;
 
 /// Everything that ends a command early.
 #[derive(Debug, thiserror::Error)]
@@ -66,17 +68,29 @@ pub(crate) enum CliError {
     #[error("{id} is {state}")]
     NotActive {
         id: String,
-        entitlement: String,
+        /// The command that asks for it again.
+        ask: String,
         state: &'static str,
         note: String,
         exit: Exit,
     },
-    #[error("you have no active access to {entitlement}")]
+    #[error("you have {} {entitlement}", nothing(*is_open))]
     NothingActive {
         entitlement: String,
+        /// The command that asks for it.
+        ask: String,
         /// The request that still waits, if there is one.
         waiting: Option<String>,
+        /// Whether one that waits would have done.
+        is_open: bool,
     },
+    #[error("you have several requests for {entitlement}: say which")]
+    Ambiguous {
+        entitlement: String,
+        candidates: Vec<Candidate>,
+    },
+    #[error("nothing was chosen")]
+    NothingChosen,
     #[error("the cache of credentials cannot be used")]
     SessionCache { source: io::Error },
     #[error("{} cannot be used", path.display())]
@@ -96,8 +110,31 @@ pub(crate) enum CliError {
     Answer(&'static str),
     #[error("{program} cannot be run")]
     Run { program: String, source: io::Error },
+    /// What the caller wants to run with the access.
+    #[error("{program} cannot be run")]
+    Program { program: String, source: io::Error },
     #[error("the output cannot be written")]
     Output { source: io::Error },
+}
+
+/// One of several that may be meant.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    /// `ar-…`.
+    pub(crate) id: String,
+    /// Its values.
+    pub(crate) values: String,
+    /// Where it stands.
+    pub(crate) state: &'static str,
+    /// What means it and no other.
+    pub(crate) command: String,
+}
+
+fn nothing(is_open: bool) -> &'static str {
+    match is_open {
+        true => "no request that is open for",
+        false => "no active access to",
+    }
 }
 
 impl From<NotAToken> for CliError {
@@ -133,7 +170,7 @@ struct ErrorBody<'a> {
     code: &'static str,
     exit_code: u8,
     message: String,
-    next: Vec<String>,
+    next: Vec<Step>,
     #[serde(flatten)]
     refused: Option<&'a Refused>,
 }
@@ -142,7 +179,9 @@ impl CliError {
     /// The exit code that the error leads to.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::NoIssuer => Exit::Usage,
+            Self::Usage(_) | Self::NoIssuer | Self::Ambiguous { .. } => Exit::Usage,
+            Self::NothingChosen => Exit::Interrupted,
+            Self::Program { source, .. } => crate::exit::of_program(source),
             Self::NotLoggedIn { .. }
             | Self::NotAToken
             | Self::Cache(CacheError::Open { .. } | CacheError::Content { .. })
@@ -152,6 +191,7 @@ impl CliError {
             Self::Refused(refused) => refused.exit,
             Self::NotActive { exit, .. } => *exit,
             Self::NothingActive { waiting: None, .. } => Exit::Over,
+            Self::NothingActive { .. } => Exit::Pending,
             _ => Exit::Error,
         }
     }
@@ -159,14 +199,14 @@ impl CliError {
     /// A stable code: of gRPC when the server refused, `CLIENT_…` otherwise.
     fn code(&self) -> &'static str {
         match self {
-            Self::Usage(_) => "CLIENT_USAGE",
+            Self::Usage(_) | Self::Ambiguous { .. } => "CLIENT_USAGE",
             Self::NotLoggedIn { .. } => "CLIENT_NOT_LOGGED_IN",
             Self::Unreachable { .. } => "CLIENT_UNREACHABLE",
             Self::Login(LoginError::Over) => "CLIENT_NOT_LOGGED_IN",
             Self::Login(_) | Self::Pipeline(_) => "CLIENT_LOGIN",
             Self::NotActive { .. } | Self::NothingActive { .. } => "CLIENT_NOT_ACTIVE",
             Self::Open { .. } | Self::Answer(_) => "CLIENT_ANSWER",
-            Self::Run { .. } => "CLIENT_RUN",
+            Self::Run { .. } | Self::Program { .. } => "CLIENT_RUN",
             Self::Refused(refused) => refused.code,
             _ => "CLIENT_ERROR",
         }
@@ -175,6 +215,15 @@ impl CliError {
     /// Whether hallpass knows of no such thing, or does not let the caller know.
     pub(crate) fn is_not_found(&self) -> bool {
         self.code() == "NOT_FOUND"
+    }
+
+    /// Whether hallpass could not be asked, or did not say.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Refused(refused) => refused.leaves_doubt(),
+            Self::Unreachable { .. } => true,
+            _ => false,
+        }
     }
 
     /// Why policy says no, where that is what is wrong.
@@ -194,50 +243,59 @@ impl CliError {
     }
 
     /// What to do next, one step each.
-    fn next(&self) -> Vec<String> {
-        let steps: &[&str] = match self {
+    fn next(&self) -> Vec<Step> {
+        let step = match self {
             Self::Refused(refused) => return refused.next.clone(),
-            Self::NotLoggedIn { .. } => &refused::HOW_TO_LOG_IN,
-            Self::NotAToken => &["give the token itself, on one line, without `Bearer`"],
-            Self::Cache(CacheError::Open { .. }) => &["chmod 600 it, or `hallpass login` again"],
-            Self::Cache(CacheError::Content { .. }) | Self::Login(LoginError::Over) => {
-                &["`hallpass login` again"]
-            }
-            Self::Login(LoginError::Unreachable { .. }) => {
-                &["try again; the service takes the tokens that it knows meanwhile"]
-            }
-            Self::Pipeline(PipelineError::Audience { .. }) => &["set HALLPASS_AUDIENCE"],
-            Self::NoIssuer => {
-                &["set --dev-issuer, HALLPASS_DEV_ISSUER or dev_issuer in config.toml"]
-            }
-            Self::IssuerNotLoopback { .. } => &["--as is for development; use `hallpass login`"],
-            Self::Plaintext { .. } => &["use https, or --plaintext if the network is yours"],
-            Self::Unreachable { .. } => {
-                &["check the address: --server, HALLPASS_SERVER or server in config.toml"]
-            }
-            Self::NotActive {
-                id,
-                exit: Exit::Over,
-                entitlement,
-                ..
-            } => return vec![format!("hallpass show {id}"), ask_again(entitlement)],
-            Self::NotActive { id, exit, .. } => {
-                let verb = if *exit == Exit::Error {
-                    "watch"
-                } else {
-                    "show"
+            Self::NotLoggedIn { .. } => return step::how_to_log_in(),
+            Self::NotActive { id, exit, ask, .. } => {
+                let verb = match exit {
+                    Exit::Pending => "watch",
+                    _ => "show",
                 };
-                return vec![format!("hallpass {verb} {id}")];
+                let mut steps = vec![Step::run(format!("hallpass {verb} {id}"))];
+                if *exit == Exit::Over {
+                    steps.push(Step::run(ask));
+                }
+                return steps;
+            }
+            Self::Ambiguous { candidates, .. } => {
+                let commands = candidates.iter().map(|c| Step::run(&c.command));
+                return commands.collect();
             }
             Self::NothingActive {
                 waiting: Some(id), ..
-            } => return vec![format!("it waits for approval: hallpass watch {id}")],
-            Self::NothingActive { entitlement, .. } => return vec![ask_again(entitlement)],
-            Self::AwsConfig { .. } => &["nothing was written; edit the file, or choose --profile"],
-            Self::Open { .. } => &["ask again: every issue has its own key"],
-            _ => &[],
+            } => Step::why("it waits", format!("hallpass watch {id}")),
+            Self::NothingActive { ask, .. } => Step::run(ask),
+            Self::NotAToken => Step::say("give the token itself, on one line, without `Bearer`"),
+            Self::Cache(CacheError::Open { .. }) => {
+                Step::why("let nobody else read it, or log in again", "hallpass login")
+            }
+            Self::Cache(CacheError::Content { .. }) | Self::Login(LoginError::Over) => {
+                Step::run("hallpass login")
+            }
+            Self::Login(LoginError::Unreachable { .. }) => {
+                Step::say("try again; the service takes the tokens that it knows meanwhile")
+            }
+            Self::Pipeline(PipelineError::Audience { .. }) => Step::say("set HALLPASS_AUDIENCE"),
+            Self::NoIssuer => {
+                Step::say("set --dev-issuer, HALLPASS_DEV_ISSUER or dev_issuer in config.toml")
+            }
+            Self::IssuerNotLoopback { .. } => {
+                Step::why("--as is for development", "hallpass login")
+            }
+            Self::Plaintext { .. } => {
+                Step::say("use https, or --plaintext if the network is yours")
+            }
+            Self::Unreachable { .. } => {
+                Step::say("check the address: --server, HALLPASS_SERVER or server in config.toml")
+            }
+            Self::AwsConfig { .. } => {
+                Step::say("nothing was written; edit the file, or choose --profile")
+            }
+            Self::Open { .. } => Step::say("ask again: every issue has its own key"),
+            _ => return Vec::new(),
         };
-        steps.iter().map(ToString::to_string).collect()
+        vec![step]
     }
 
     /// The message with its causes, on one line.
@@ -269,8 +327,13 @@ impl CliError {
         {
             text.push_str(&format!("  {}\n", clean(note)));
         }
+        if let Self::Ambiguous { candidates, .. } = self {
+            for c in candidates {
+                text.push_str(&format!("  {}  {}  {}\n", c.id, c.values, c.state));
+            }
+        }
         for step in self.next() {
-            text.push_str(&format!("  next: {}\n", clean(&step)));
+            text.push_str(&format!("  next: {}\n", step.human()));
         }
         text
     }
@@ -298,10 +361,6 @@ impl CliError {
     }
 }
 
-fn ask_again(entitlement: &str) -> String {
-    format!("hallpass request {entitlement} -m WHY")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,10 +373,11 @@ mod tests {
         assert_eq!(error.exit(), Exit::NotLoggedIn);
         insta::assert_snapshot!(error.human(), @"
         error: not logged in at http://127.0.0.1:8443
-          next: people: `hallpass login`, or `… | hallpass login --token-stdin` with a token
+          next: people: hallpass login
+          next: with a token on stdin: hallpass login --token-stdin
           next: pipelines: set HALLPASS_TOKEN or HALLPASS_TOKEN_FILE
-          next: development: `hallpass login --as NAME`
+          next: development: hallpass login --as NAME
         ");
-        insta::assert_snapshot!(error.json(), @r#"{"error":{"code":"CLIENT_NOT_LOGGED_IN","exitCode":5,"message":"not logged in at http://127.0.0.1:8443","next":["people: `hallpass login`, or `… | hallpass login --token-stdin` with a token","pipelines: set HALLPASS_TOKEN or HALLPASS_TOKEN_FILE","development: `hallpass login --as NAME`"]}}"#);
+        insta::assert_snapshot!(error.json(), @r#"{"error":{"code":"CLIENT_NOT_LOGGED_IN","exitCode":5,"message":"not logged in at http://127.0.0.1:8443","next":[{"command":"hallpass login","text":"people"},{"command":"hallpass login --token-stdin","text":"with a token on stdin"},{"command":null,"text":"pipelines: set HALLPASS_TOKEN or HALLPASS_TOKEN_FILE"},{"command":"hallpass login --as NAME","text":"development"}]}}"#);
     }
 }

@@ -55,6 +55,14 @@ impl View {
         }
     }
 
+    /// The same without colours.
+    pub(crate) fn plain(&self) -> Self {
+        Self {
+            colour: false,
+            ..self.clone()
+        }
+    }
+
     /// An instant in the reader's time; without the date when it is today.
     pub(crate) fn instant(&self, at: Timestamp) -> String {
         let at = at.to_zoned(self.zone.clone());

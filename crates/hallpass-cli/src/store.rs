@@ -1,6 +1,7 @@
 //! What is kept between runs, for this user alone: sessions for `credential-process`, and which
 //! access is active.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -35,6 +36,9 @@ pub(crate) struct Noted {
     pub(crate) entitlement: EntitlementId,
     /// Its end, as it was then.
     pub(crate) end: Timestamp,
+    /// Its values.
+    #[serde(default)]
+    pub(crate) parameters: BTreeMap<String, String>,
 }
 
 /// A session as its file has it; borrowed, so that reading makes no copies that are not wiped.
@@ -47,7 +51,6 @@ struct Filed<'a> {
     session_expires: Timestamp,
     end: Timestamp,
     issued: Timestamp,
-    checked: Timestamp,
     region: &'a str,
     role_arn: &'a str,
     serial: i32,
@@ -95,7 +98,6 @@ impl Store {
             ),
             end: filed.end,
             issued: filed.issued,
-            checked: filed.checked,
             region: filed.region.to_owned(),
             role_arn: filed.role_arn.to_owned(),
             serial: filed.serial,
@@ -115,7 +117,6 @@ impl Store {
             session_expires: secret.expires_at(),
             end: issued.end,
             issued: issued.issued,
-            checked: issued.checked,
             region: &issued.region,
             role_arn: &issued.role_arn,
             serial: issued.serial,
@@ -242,7 +243,6 @@ mod tests {
             ),
             end: at(7_200),
             issued: at(0),
-            checked: at(5),
             region: "eu-central-1".to_owned(),
             role_arn: "arn:aws:iam::111122223333:role/x".to_owned(),
             serial: 3,
@@ -259,7 +259,7 @@ mod tests {
         let back = store.session(&id()).unwrap();
         assert_eq!(back.credentials.secret_access_key(), "secret");
         assert_eq!(back.credentials.expires_at(), at(3_600));
-        assert_eq!((back.end, back.checked, back.serial), (at(7_200), at(5), 3));
+        assert_eq!((back.end, back.serial), (at(7_200), 3));
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&store.0), 0o700);
         let files: Vec<PathBuf> = fs::read_dir(&store.0)
@@ -300,6 +300,7 @@ mod tests {
             id: AccessRequestId::parse(id).unwrap(),
             entitlement: EntitlementId::parse("prod-db-admin").unwrap(),
             end: at(end),
+            parameters: [("prefix".to_owned(), id.to_owned())].into(),
         };
         let (one, two) = (
             noted("ar-0123456789abcdefghjkmnpqrs", 100),

@@ -150,7 +150,7 @@ async fn the_catalogue_teaches_parameters_and_the_command_line_takes_them() {
         [&usual, more].concat()
     };
     let missing = alice.run(&ask(&[])).await;
-    missing.expect(1);
+    missing.expect(64);
     assert!(
         missing.stderr.contains("--param folder must be given"),
         "{missing:?}"
@@ -165,6 +165,25 @@ async fn the_catalogue_teaches_parameters_and_the_command_line_takes_them() {
     assert_eq!(again.id(), first, "{again:?}");
     let other = alice.run(&ask(&["--param", "folder=other"])).await;
     assert_ne!(other.id(), first, "{other:?}");
+    // The name alone means two by now; a value says which.
+    let name = ["creds", "folder"];
+    let which = alice.run(&name).await;
+    which.expect(64);
+    for told in ["folder=reports", "folder=other", &first] {
+        assert!(which.stderr.contains(told), "{which:?}");
+    }
+    let chosen = [&name[..], &["--param", "folder=reports"]].concat();
+    assert_eq!(alice.run(&chosen).await.json()["Version"], 1);
+    let write = ["configure", "folder", "--param", "folder=reports"];
+    let written = alice.run(&write).await;
+    assert_eq!(written.expect(0), "folder-reports\n");
+    let give = ["credential-process", "folder", "--param", "folder=other"];
+    assert_eq!(alice.run(&give).await.json()["Version"], 1);
+    let listed = alice.run(&["ls", "--active"]).await;
+    assert!(
+        listed.expect(0).contains("folder (folder=reports)"),
+        "{listed:?}"
+    );
     let shown = alice.run(&["show", &first]).await;
     assert!(shown.expect(0).contains("folder=reports"), "{shown:?}");
     let usage = alice.run(&ask(&["--param", "folder"])).await;

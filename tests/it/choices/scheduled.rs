@@ -209,7 +209,7 @@ async fn the_command_line_schedules_and_tells_when() {
         "2020-01-01T00:00:00Z",
     ];
     let past = alice.run(&past).await;
-    past.expect(1);
+    past.expect(64);
     assert!(past.stderr.contains("--at is past"), "{past:?}");
     alice.run(&["withdraw", &id]).await.expect(0);
 }

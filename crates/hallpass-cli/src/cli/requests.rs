@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ValueEnum};
 use hallpass_types::{EntitlementId, GrantDuration, RequestId};
 
-use super::{Id, parse_entitlement};
+use super::{Id, parse_entitlement, parse_parameter};
 use crate::durations;
 
 /// Of `request`.
@@ -16,6 +16,9 @@ pub(crate) struct RequestArgs {
     /// choose from the list]
     #[arg(value_name = "ENTITLEMENT", value_parser = parse_entitlement)]
     pub(crate) entitlements: Vec<EntitlementId>,
+    /// Only what is in this AWS account, by number or by name; names it where one thing fits
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(crate) account: Option<String>,
     /// For how long once granted, as 90s, 30m or 1h30m [default: 1h, or what policy allows]
     #[arg(long = "for", value_name = "DURATION", value_parser = durations::parse_grant)]
     pub(crate) duration: Option<GrantDuration>,
@@ -109,6 +112,9 @@ pub(crate) struct LsArgs {
     /// Only active ones
     #[arg(long)]
     pub(crate) active: bool,
+    /// What waits for your decision, as `hallpass queue` shows it
+    #[arg(long, conflicts_with_all = ["active", "pending", "all_requesters", "state", "entitlement"])]
+    pub(crate) to_decide: bool,
     /// Only those that wait for approval
     #[arg(long)]
     pub(crate) pending: bool,
@@ -167,12 +173,4 @@ pub(crate) enum StateName {
 
 fn parse_request_id(text: &str) -> Result<RequestId, String> {
     RequestId::parse(text).map_err(|e| e.to_string())
-}
-
-/// Reads `NAME=VALUE`.
-pub(super) fn parse_parameter(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write NAME=VALUE".to_owned()),
-    }
 }

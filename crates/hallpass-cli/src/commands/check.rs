@@ -1,10 +1,12 @@
 //! `check` and `time`: is there access, and for how long?
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Context, creds, target};
-use crate::cli::Target;
+use crate::cli::{Aim, FirmAim, Target};
 use crate::durations;
 use crate::errors::CliError;
 use crate::exit::Exit;
@@ -19,22 +21,28 @@ struct Left {
     entitlement: String,
     end_time: String,
     left: String,
+    parameters: BTreeMap<String, String>,
 }
 
-/// Asks hallpass whether `target` is active.
+/// Asks hallpass whether it is active.
 ///
 /// # Errors
 /// [`CliError::NotActive`] and [`CliError::NothingActive`], which tell apart what it is instead.
-pub(super) async fn check(cx: &Context, target: &Target) -> Result<Exit, CliError> {
+pub(super) async fn check(cx: &Context, aim: FirmAim) -> Result<Exit, CliError> {
     let session = cx.session().await?;
-    let id = target::active(cx, &session, target).await?;
+    let id = target::find(cx, &session, &Aim::from(aim), target::For::active("check")).await?;
     let request = creds::active(cx, &session, &id).await?;
     let view = cx.terminal.view();
     cx.terminal
         .show(&json::AccessRequest::from(&request), || format!("{id}\n"))?;
     if let Some(end) = words::instant(request.end_time.as_ref()) {
         let (at, left) = (view.instant(end), durations::rough(view.until(end)));
-        cx.terminal.say(&format!("active until {at} (in {left})"));
+        let values = match words::parameters(&request).as_str() {
+            "" => String::new(),
+            values => format!(", with {values}"),
+        };
+        cx.terminal
+            .say(&format!("active until {at} (in {left}){values}"));
     }
     Ok(Exit::Ok)
 }
@@ -62,9 +70,11 @@ pub(super) fn time(cx: &Context, target: Option<&Target>) -> Result<Exit, CliErr
             entitlement: noted.entitlement.name(),
             end_time: noted.end.to_string(),
             left: format!("{}s", left.as_secs()),
+            parameters: noted.parameters.clone(),
         };
         cx.terminal.show(&object, || {
-            format!("{} {}\n", noted.entitlement, durations::rough(left))
+            let name = words::named(noted.entitlement.as_str(), &noted.parameters);
+            format!("{name} {}\n", durations::rough(left))
         })?;
     }
     Ok(exit)

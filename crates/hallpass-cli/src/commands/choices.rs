@@ -44,8 +44,13 @@ impl Choices {
 
     /// Whether `request` names what is chosen here, whatever else it names.
     pub(super) fn named_by(&self, request: &v1::AccessRequest) -> bool {
+        self.fits_values(&request.parameters.clone().into_iter().collect())
+    }
+
+    /// Whether these values are among `values`.
+    pub(super) fn fits_values(&self, values: &BTreeMap<String, String>) -> bool {
         let mut chosen = self.parameters.iter();
-        chosen.all(|(name, value)| request.parameters.get(name) == Some(value))
+        chosen.all(|(name, value)| values.get(name) == Some(value))
     }
 
     fn fits_start(&self, request: &v1::AccessRequest) -> bool {

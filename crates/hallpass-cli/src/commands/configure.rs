@@ -1,5 +1,6 @@
 //! `configure`: AWS profiles that have `credential-process` for their credentials.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use hallpass_proto::v1;
 use serde::Serialize;
 
+use super::choices::Choices;
 use super::{Context, entitlements};
 use crate::aws_config::{self, ConfigError, ConfigFile, Profile};
 use crate::cli::ConfigureArgs;
@@ -32,6 +34,7 @@ struct Configured {
 struct ProfileObject {
     profile: String,
     entitlement: String,
+    parameters: BTreeMap<String, String>,
 }
 
 /// Writes profiles, or takes them out.
@@ -81,10 +84,16 @@ async fn add(
     args: &ConfigureArgs,
     unfit: impl Fn(ConfigError) -> CliError,
 ) -> Result<(), CliError> {
-    if args.profile.is_some() && args.entitlements.len() != 1 {
-        let words = "--profile names the profile of one entitlement: say which";
-        return Err(CliError::Usage(words.to_owned()));
+    for (option, is_given) in [
+        ("--profile names the profile", args.profile.is_some()),
+        ("--param tells the access", !args.parameters.is_empty()),
+    ] {
+        if is_given && args.entitlements.len() != 1 {
+            let words = format!("{option} of one entitlement: say which");
+            return Err(CliError::Usage(words));
+        }
     }
+    let values = Choices::of(&args.parameters)?.parameters;
     let session = cx.session().await?;
     let all = entitlements::all(&session, true).await?;
     let mine: Vec<&v1::Entitlement> = if args.entitlements.is_empty() {
@@ -92,32 +101,41 @@ async fn add(
             .filter(|e| e.allowed_duration.is_some())
             .collect()
     } else {
-        let find = |name: String| {
-            let found = all.iter().find(|e| e.name == name);
-            found.ok_or_else(|| {
-                let words = "`hallpass entitlements` shows what there is";
-                CliError::Usage(format!("there is no {name}; {words}"))
-            })
-        };
-        let names = args.entitlements.iter().map(|e| e.name());
-        names.map(find).collect::<Result<_, _>>()?
+        let find = |e| entitlements::named(&all, e);
+        args.entitlements
+            .iter()
+            .map(find)
+            .collect::<Result<_, _>>()?
     };
     for entitlement in mine {
         let name = words::entitlement(&entitlement.name);
-        let command = aws_config::quote(&command(cx, &name)?).map_err(&unfit)?;
+        for parameter in values.keys() {
+            if entitlement.parameters.iter().all(|p| p.name != *parameter) {
+                let words = format!("--param {parameter} is no parameter of {name}");
+                return Err(CliError::Usage(words));
+            }
+        }
+        let command = aws_config::quote(&command(cx, &name, &values)?).map_err(&unfit)?;
+        let parts = [&name].into_iter().chain(values.values());
+        let usual = parts.cloned().collect::<Vec<_>>().join("-");
         let profile = Profile {
-            entitlement: name.clone(),
+            entitlement: name,
+            parameters: values.clone(),
             command,
             region: clean(&entitlement.region),
         };
-        let called = args.profile.as_deref().unwrap_or(&name);
+        let called = args.profile.as_deref().unwrap_or(&usual);
         file.set(called, profile).map_err(&unfit)?;
     }
     Ok(())
 }
 
 /// What AWS tools shall run: the same binary, server and login, wherever they run it.
-fn command(cx: &Context, entitlement: &str) -> Result<Vec<String>, CliError> {
+fn command(
+    cx: &Context,
+    entitlement: &str,
+    values: &BTreeMap<String, String>,
+) -> Result<Vec<String>, CliError> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let absolute = |path: &Path| {
         std::path::absolute(path).map_err(|source| CliError::File {
@@ -146,6 +164,9 @@ fn command(cx: &Context, entitlement: &str) -> Result<Vec<String>, CliError> {
         ]);
     }
     words.extend(["credential-process".to_owned(), entitlement.to_owned()]);
+    for (name, value) in values {
+        words.extend(["--param".to_owned(), format!("{name}={value}")]);
+    }
     Ok(words)
 }
 
@@ -200,6 +221,7 @@ fn show(
             .map(|(profile, p)| ProfileObject {
                 profile: profile.clone(),
                 entitlement: p.entitlement.clone(),
+                parameters: p.parameters.clone(),
             })
             .collect(),
     };

@@ -60,11 +60,12 @@ struct SignIn<'a> {
 /// [`CliError::SignIn`], [`CliError::Run`], and as [`creds::issue`].
 pub(super) async fn run(cx: &Context, args: ConsoleArgs) -> Result<Exit, CliError> {
     let session = cx.session().await?;
-    let id = target::active(cx, &session, &args.target).await?;
+    let id = target::find(cx, &session, &args.aim, target::For::active("console")).await?;
     let issued = creds::issue(cx, &session, &id).await?;
     let partition = partition(&issued.role_arn);
     let region = args.region.as_deref().unwrap_or(&issued.region);
-    let destination = destination(partition, region, &args.destination)?;
+    let wanted = args.destination.as_deref().unwrap_or_default();
+    let destination = destination(partition, region, wanted)?;
     let endpoint = match &args.signin_endpoint {
         Some(endpoint) => endpoint.clone(),
         None => parsed(&format!("https://{region}.{}/federation", partition.signin))?,

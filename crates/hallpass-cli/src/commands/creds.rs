@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{Context, get, new_request_id, target, too_late};
-use crate::cli::{CredsFormat, Output, Target};
+use super::{Context, Needed, get, new_request_id, target, too_late};
+use crate::cli::{Aim, CredsFormat, Output};
 use crate::connect::{Session, timed};
 use crate::errors::CliError;
 use crate::exit::Exit;
@@ -28,8 +28,6 @@ pub(crate) struct Issued {
     pub(crate) end: Timestamp,
     /// When it was issued, by this machine's clock.
     pub(crate) issued: Timestamp,
-    /// When hallpass last said that the grant is active.
-    pub(crate) checked: Timestamp,
     /// AWS region to use by default.
     pub(crate) region: String,
     /// The role that the session is of.
@@ -65,14 +63,14 @@ struct AllCredentials<'a> {
 /// Prints credentials.
 ///
 /// # Errors
-/// As [`issue`].
+/// As [`target::find`] and [`issue`].
 pub(super) async fn run(
     cx: &Context,
-    target: &Target,
+    aim: &Aim,
     format: Option<CredsFormat>,
 ) -> Result<Exit, CliError> {
     let session = cx.session().await?;
-    let id = target::active(cx, &session, target).await?;
+    let id = target::find(cx, &session, aim, target::For::active("creds")).await?;
     let issued = issue(cx, &session, &id).await?;
     let mut text = Zeroizing::new(String::with_capacity(ROOM));
     match (format, cx.terminal.output) {
@@ -183,7 +181,7 @@ pub(super) async fn issue(
             cx.note(&request);
             Ok(issued)
         }
-        Err(error) => Err(too_late(session, id, error).await),
+        Err(error) => Err(too_late(session, id, Needed::Active, error).await),
     }
 }
 
@@ -196,14 +194,27 @@ pub(super) async fn active(
     session: &Session,
     id: &AccessRequestId,
 ) -> Result<v1::AccessRequest, CliError> {
-    let request = get(session, id).await?;
+    must_be_active(cx, get(session, id).await?)
+}
+
+/// The request as it is, if it is active.
+///
+/// # Errors
+/// [`CliError::NotActive`].
+pub(super) fn must_be_active(
+    cx: &Context,
+    request: v1::AccessRequest,
+) -> Result<v1::AccessRequest, CliError> {
     if request.state() == State::Active {
         return Ok(request);
     }
     cx.note(&request);
     Err(CliError::NotActive {
-        id: id.to_string(),
-        entitlement: words::entitlement(&request.entitlement),
+        id: words::id(&request),
+        ask: words::ask_again(
+            &words::entitlement(&request.entitlement),
+            &request.parameters.clone().into_iter().collect(),
+        ),
         state: words::state(request.state()),
         note: request.note.clone(),
         exit: words::exit_of_missed(request.state()),
@@ -238,12 +249,10 @@ fn unseal(
     {
         return Err(CliError::Answer("its region is not one"));
     }
-    let now = Timestamp::now();
     Ok(Issued {
         credentials,
         end,
-        issued: now,
-        checked: now,
+        issued: Timestamp::now(),
         region,
         role_arn: clean(&request.role_arn),
         serial: facts.serial,

@@ -3,7 +3,7 @@
 use hallpass_proto::{convert, v1};
 use hallpass_types::{AccessRequestId, GrantDuration};
 
-use super::{Context, new_request_id, sign, too_late};
+use super::{Context, Needed, new_request_id, sign, too_late};
 use crate::cli::{ApproveArgs, DenyArgs, Id, Output, ReviewArgs};
 use crate::connect::{Session, timed};
 use crate::errors::CliError;
@@ -125,7 +125,7 @@ async fn decide(
     }
     match answer {
         Ok(request) => Ok(request),
-        Err(error) => Err(too_late(session, id, error).await),
+        Err(error) => Err(too_late(session, id, Needed::Waiting, error).await),
     }
 }
 

@@ -3,9 +3,10 @@
 use hallpass_proto::v1;
 use hallpass_types::AccessRequestId;
 
+use super::target::{self, For, Need};
 use super::watch::{self, Wait, Waited};
-use super::{Context, new_request_id, too_late};
-use crate::cli::{Output, ProofWait, Until};
+use super::{Context, Needed, new_request_id, too_late};
+use crate::cli::{Aim, ProofWait, Until};
 use crate::connect::{Session, timed};
 use crate::errors::CliError;
 use crate::exit::Exit;
@@ -17,12 +18,13 @@ use crate::retry::Patience;
 ///
 /// # Errors
 /// As every order.
-pub(super) async fn withdraw(
-    cx: &Context,
-    id: &AccessRequestId,
-    reason: String,
-) -> Result<Exit, CliError> {
+pub(super) async fn withdraw(cx: &Context, aim: &Aim, reason: String) -> Result<Exit, CliError> {
     let session = cx.session().await?;
+    let who = For {
+        command: "withdraw",
+        need: Need::Waiting,
+    };
+    let id = target::find(cx, &session, aim, who).await?;
     let message = v1::WithdrawAccessRequestRequest {
         name: id.name(),
         request_id: new_request_id(),
@@ -36,7 +38,7 @@ pub(super) async fn withdraw(
         .await;
     let request = match answer {
         Ok(request) => request,
-        Err(error) => return Err(too_late(&session, id, error).await),
+        Err(error) => return Err(too_late(&session, &id, Needed::Waiting, error).await),
     };
     show(cx, &request)?;
     Ok(Exit::Ok)
@@ -48,11 +50,12 @@ pub(super) async fn withdraw(
 /// As every order.
 pub(super) async fn give_back(
     cx: &Context,
-    id: AccessRequestId,
+    aim: &Aim,
     reason: String,
     wait: &ProofWait,
 ) -> Result<Exit, CliError> {
     let session = cx.session().await?;
+    let id = target::find(cx, &session, aim, For::active("return")).await?;
     let message = v1::ReturnAccessRequestRequest {
         name: id.name(),
         request_id: new_request_id(),
@@ -73,11 +76,12 @@ pub(super) async fn give_back(
 /// As every order.
 pub(super) async fn revoke(
     cx: &Context,
-    id: AccessRequestId,
+    aim: &Aim,
     reason: String,
     wait: &ProofWait,
 ) -> Result<Exit, CliError> {
     let session = cx.session().await?;
+    let id = target::find(cx, &session, aim, For::active("revoke")).await?;
     let message = v1::RevokeAccessRequestRequest {
         name: id.name(),
         request_id: new_request_id(),
@@ -101,7 +105,7 @@ async fn prove(
 ) -> Result<Exit, CliError> {
     let ordered = match answer {
         Ok(request) => request,
-        Err(error) => return Err(too_late(session, &id, error).await),
+        Err(error) => return Err(too_late(session, &id, Needed::Active, error).await),
     };
     if let Some(store) = cx.store() {
         store.forget(&id);
@@ -120,16 +124,14 @@ async fn prove(
             until: Until::End,
             timeout: Some(wait.timeout),
             lines: Lines::Stderr,
+            says_last: false,
         },
         Some(ordered),
     )
     .await?;
     match waited {
         Waited::Settled(request, exit) => {
-            // Programs have read it as the last change.
-            if cx.terminal.output == Output::Human {
-                show(cx, &request)?;
-            }
+            show(cx, &request)?;
             Ok(exit)
         }
         Waited::Not(exit) => {

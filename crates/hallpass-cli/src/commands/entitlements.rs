@@ -1,6 +1,7 @@
 //! `entitlements`: what can be asked for.
 
 use hallpass_proto::v1;
+use hallpass_types::EntitlementId;
 
 use super::Context;
 use crate::connect::{Session, timed};
@@ -54,4 +55,24 @@ pub(super) async fn all(
         }
         message.page_token = page.next_page_token;
     }
+}
+
+/// The one of that name.
+///
+/// # Errors
+/// [`CliError::Usage`] when there is none.
+pub(super) fn named<'a>(
+    all: &'a [v1::Entitlement],
+    wanted: &EntitlementId,
+) -> Result<&'a v1::Entitlement, CliError> {
+    let name = wanted.name();
+    all.iter().find(|e| e.name == name).ok_or_else(|| {
+        let list = "`hallpass entitlements --all` lists what there is";
+        CliError::Usage(format!("there is no entitlement {wanted}; {list}"))
+    })
+}
+
+/// Whether it is in the account of that number or name.
+pub(super) fn is_in(entitlement: &v1::Entitlement, account: &str) -> bool {
+    [&entitlement.account, &entitlement.account_name].contains(&&account.to_owned())
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use hallpass_proto::{convert, v1};
 use hallpass_types::{AccessRequestId, GrantDuration};
 
-use super::{Context, new_request_id, too_late};
+use super::target::{self, For};
+use super::{Context, Needed, new_request_id, too_late};
+use crate::cli::Aim;
 use crate::connect::{Session, timed};
 use crate::errors::CliError;
 use crate::exit::Exit;
@@ -22,12 +24,13 @@ pub(super) const OLD_SESSIONS: &str =
 /// As every order.
 pub(super) async fn run(
     cx: &Context,
-    id: &AccessRequestId,
+    aim: &Aim,
     by: GrantDuration,
     reason: String,
 ) -> Result<Exit, CliError> {
     let session = cx.session().await?;
-    let request = order(&session, id, by.as_std(), reason).await?;
+    let id = target::find(cx, &session, aim, For::active("extend")).await?;
+    let request = order(&session, &id, by.as_std(), reason).await?;
     cx.note(&request);
     let view = cx.terminal.view();
     cx.terminal.show(&json::AccessRequest::from(&request), || {
@@ -66,7 +69,7 @@ pub(super) async fn order(
 ) -> Result<v1::AccessRequest, CliError> {
     match call(session, message(id, by, reason, false)).await {
         Ok(request) => Ok(request),
-        Err(error) => Err(too_late(session, id, error).await),
+        Err(error) => Err(too_late(session, id, Needed::Active, error).await),
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use hallpass_proto::v1;
 use hallpass_types::AccessRequestId;
 use jiff::{SignedDuration, Timestamp};
+use tonic::{Code, Status};
 
 use super::{Context, Issued, creds};
-use crate::connect::Session;
+use crate::connect::{Session, timed};
 use crate::errors::CliError;
 use crate::exit::Exit;
 use crate::output::words;
@@ -15,15 +16,13 @@ use crate::store::Store;
 
 /// A session with less than this left is of no use to a program.
 const LEAST_LEFT: SignedDuration = SignedDuration::from_secs(2);
-/// How long hallpass is taken at its last word that the grant is active.
-const TRUST: SignedDuration = SignedDuration::from_secs(60);
-/// The same near the end, which may have been moved.
-const TRUST_NEAR_END: SignedDuration = SignedDuration::from_secs(5);
+/// How long to wait for hallpass's word that the grant is still active. Without it what is held still
+/// serves: AWS refuses it from the end on, also from an early one.
+const CHECK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What to do before a session is handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    Use,
     Check,
     Issue,
 }
@@ -93,25 +92,37 @@ impl Keeper {
     }
 
     async fn refresh(&mut self, cx: &Context) -> Result<(), CliError> {
-        let now = Timestamp::now();
-        match next(now, self.held.as_ref(), self.window) {
-            Step::Use => Ok(()),
+        match next(Timestamp::now(), self.held.as_ref(), self.window) {
             Step::Issue => self.renew(cx).await,
-            Step::Check => {
-                self.connect(cx).await?;
-                let Some(session) = &self.connection else {
-                    return Ok(());
-                };
-                let request = creds::active(cx, session, &self.id).await?;
-                match self.held.as_mut() {
-                    Some(held) if !is_later(&request, held.end) => {
-                        held.checked = now;
-                        self.keep()
-                    }
-                    _ => self.renew(cx).await,
-                }
-            }
+            Step::Check if self.is_extended(cx).await? => self.renew(cx).await,
+            Step::Check => Ok(()),
         }
+    }
+
+    /// Whether the grant, which must be active, was extended beyond the session that is held.
+    async fn is_extended(&mut self, cx: &Context) -> Result<bool, CliError> {
+        if self.connection.is_none() {
+            // Renewing a login is never broken off: the next one would be lost.
+            let (token, source) = cx.token().await?;
+            let connecting = cx.session_with(&token, source);
+            self.connection = Some(soon(connecting).await??);
+        }
+        let Some(session) = &self.connection else {
+            return Ok(false);
+        };
+        let message = v1::GetAccessRequestRequest {
+            name: self.id.name(),
+        };
+        let mut client = session.access();
+        let request = match soon(client.get_access_request(timed(message))).await? {
+            Ok(request) => creds::must_be_active(cx, request.into_inner())?,
+            Err(status) if status.code() == Code::Unauthenticated => {
+                creds::active(cx, session, &self.id).await?
+            }
+            Err(status) => return Err(status.into()),
+        };
+        let held = self.held.as_ref();
+        Ok(held.is_none_or(|held| is_later(&request, held.end)))
     }
 
     async fn renew(&mut self, cx: &Context) -> Result<(), CliError> {
@@ -137,6 +148,14 @@ impl Keeper {
             _ => Ok(()),
         }
     }
+}
+
+/// What comes within [`CHECK_PATIENCE`].
+async fn soon<T>(coming: impl Future<Output = T>) -> Result<T, CliError> {
+    let late = |_| CliError::from(Status::deadline_exceeded("hallpass is silent"));
+    tokio::time::timeout(CHECK_PATIENCE, coming)
+        .await
+        .map_err(late)
 }
 
 /// Whether the grant has been extended beyond `end`. Sessions keep the end they were issued with.
@@ -165,14 +184,7 @@ fn next(now: Timestamp, held: Option<&Issued>, window: SignedDuration) -> Step {
     if session_expires < end && is_near(session_expires) {
         return Step::Issue;
     }
-    let trust = if is_near(end) { TRUST_NEAR_END } else { TRUST };
-    let age = now.duration_since(held.checked);
-    // A clock that was set back tells nothing.
-    if age >= trust || age.is_negative() {
-        Step::Check
-    } else {
-        Step::Use
-    }
+    Step::Check
 }
 
 #[cfg(test)]
@@ -185,7 +197,7 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
-    fn held(session_expires: i64, end: i64, checked: i64) -> Issued {
+    fn held(session_expires: i64, end: i64) -> Issued {
         Issued {
             credentials: SecretCredentials::new(
                 "ASIAEXAMPLE".to_owned(),
@@ -195,7 +207,6 @@ mod tests {
             ),
             end: at(end),
             issued: at(0),
-            checked: at(checked),
             region: String::new(),
             role_arn: String::new(),
             serial: 1,
@@ -208,37 +219,27 @@ mod tests {
 
     #[test]
     fn a_session_of_a_long_grant_is_renewed_in_its_last_quarter_of_an_hour() {
-        let held = |checked| held(3_600, 21_600, checked);
+        let held = held(3_600, 21_600);
         assert_eq!(step(0, None), Step::Issue);
-        assert_eq!(step(10, Some(&held(0))), Step::Use);
-        assert_eq!(step(2_699, Some(&held(2_690))), Step::Use);
-        assert_eq!(step(2_700, Some(&held(2_699))), Step::Issue);
-        assert_eq!(step(3_700, Some(&held(3_699))), Step::Issue);
+        assert_eq!(step(10, Some(&held)), Step::Check);
+        assert_eq!(step(2_699, Some(&held)), Step::Check);
+        assert_eq!(step(2_700, Some(&held)), Step::Issue);
+        assert_eq!(step(3_700, Some(&held)), Step::Issue);
     }
 
     #[test]
     fn a_session_that_lasts_as_long_as_the_grant_is_not_renewed_but_the_end_may_have_moved() {
-        let held = |checked| held(900, 600, checked);
-        assert_eq!(step(3, Some(&held(0))), Step::Use);
-        assert_eq!(step(200, Some(&held(100))), Step::Check);
-        assert_eq!(step(590, Some(&held(588))), Step::Use);
-        assert_eq!(step(590, Some(&held(585))), Step::Check);
-        assert_eq!(step(599, Some(&held(598))), Step::Issue);
-        assert_eq!(step(700, Some(&held(699))), Step::Issue);
-    }
-
-    #[test]
-    fn hallpass_is_asked_each_minute_whether_it_is_still_active() {
-        let held = |checked| held(3_600, 21_600, checked);
-        assert_eq!(step(159, Some(&held(100))), Step::Use);
-        assert_eq!(step(160, Some(&held(100))), Step::Check);
-        assert_eq!(step(90, Some(&held(100))), Step::Check);
+        let held = held(900, 600);
+        assert_eq!(step(3, Some(&held)), Step::Check);
+        assert_eq!(step(590, Some(&held)), Step::Check);
+        assert_eq!(step(599, Some(&held)), Step::Issue);
+        assert_eq!(step(700, Some(&held)), Step::Issue);
     }
 
     #[test]
     fn a_short_session_is_renewed_when_half_of_it_is_over() {
-        let held = |checked| held(20, 600, checked);
-        assert_eq!(step(9, Some(&held(8))), Step::Use);
-        assert_eq!(step(10, Some(&held(9))), Step::Issue);
+        let held = held(20, 600);
+        assert_eq!(step(9, Some(&held)), Step::Check);
+        assert_eq!(step(10, Some(&held)), Step::Issue);
     }
 }

@@ -18,6 +18,9 @@ const LARGEST_PAGE: u32 = 200;
 /// # Errors
 /// As every call.
 pub(super) async fn ls(cx: &Context, args: LsArgs) -> Result<Exit, CliError> {
+    if args.to_decide {
+        return queue(cx).await;
+    }
     let session = cx.session().await?;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let mut list: Vec<v1::AccessRequest> = Vec::new();

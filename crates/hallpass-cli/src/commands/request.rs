@@ -2,6 +2,7 @@
 
 mod asking;
 mod plan;
+mod wanted;
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 
 use super::choices::Choices;
 use super::watch::{self, Wait, Waited};
-use super::{Context, entitlements, extend, pick, target};
+use super::{Context, extend, target};
 use crate::cli::{Output, RequestArgs, Until};
 use crate::connect::Session;
 use crate::errors::CliError;
@@ -35,6 +36,10 @@ pub(super) struct Wanted {
     pub(super) choices: Choices,
     /// Why.
     pub(super) reason: String,
+    /// The ticket; none when empty.
+    pub(super) ticket: String,
+    /// Whether the glass is broken.
+    pub(super) break_glass: bool,
     /// Do not ask for confirmation.
     pub(super) yes: bool,
     /// How long to wait for it.
@@ -52,34 +57,25 @@ struct Asked {
 /// # Errors
 /// As every order.
 pub(super) async fn run(cx: &Context, args: RequestArgs) -> Result<Exit, CliError> {
-    if args.entitlements.is_empty() && !cx.terminal.can_ask {
-        let words = "name what to ask for; `hallpass entitlements` lists it";
-        return Err(CliError::Usage(words.to_owned()));
-    }
-    if args.request_id.is_some() && args.entitlements.len() > 1 {
-        let words = "--request-id goes with one entitlement";
-        return Err(CliError::Usage(words.to_owned()));
-    }
-    if !args.parameters.is_empty() && args.entitlements.len() > 1 {
-        let words = "--param goes with one entitlement";
-        return Err(CliError::Usage(words.to_owned()));
-    }
+    wanted::check(cx, &args)?;
     let ticket = ticket(args.ticket.as_deref())?;
     let choices = Choices {
         start: start(cx, args.start.as_deref())?,
         ..Choices::of(&args.parameters)?
     };
-    named_once(&args.entitlements)?;
-    let (session, reason, wanted) = if args.entitlements.is_empty() {
-        let session = cx.session().await?;
-        let list = entitlements::all(&session, false).await?;
-        let Some(one) = pick::entitlement(cx, &list)? else {
-            return Ok(nothing_asked(cx));
-        };
-        (session, reason(cx, args.reason.as_deref())?, vec![one])
-    } else {
-        let reason = reason(cx, args.reason.as_deref())?;
-        (cx.session().await?, reason, args.entitlements.clone())
+    // What can be said without the service is said before it is asked.
+    let given = match &args.reason {
+        Some(text) => Some(reason(cx, Some(text))?),
+        None if cx.terminal.can_ask => None,
+        None => Some(reason(cx, None)?),
+    };
+    let session = cx.session().await?;
+    let Some(wanted) = wanted::choose(cx, &session, &args).await? else {
+        return Ok(nothing_asked(cx));
+    };
+    let reason = match given {
+        Some(given) => given,
+        None => reason(cx, None)?,
     };
     let words = Words {
         reason,
@@ -93,39 +89,50 @@ pub(super) async fn run(cx: &Context, args: RequestArgs) -> Result<Exit, CliErro
     let open = if args.new || args.break_glass || args.request_id.is_some() {
         Vec::new()
     } else {
-        target::open_among(cx, &session, &wanted).await?
+        target::open_among(cx, &session, Some(&wanted)).await?
     };
     let (words, plans) = plans(&session, &wanted, args.duration, words, &open).await?;
     if args.dry_run {
         return show_plans(cx, &plans);
     }
-    let mut exit = say_plans(cx, &plans)?;
+    let exit = say_plans(cx, &plans)?;
     let is_action = plans.iter().any(Plan::is_action);
     if is_action && cx.terminal.can_ask && !args.yes && !agreed(cx)? {
         return Ok(nothing_asked(cx));
     }
     let wait = args.wait || (!args.no_wait && cx.terminal.stdout);
+    let deadline = wait.then(|| Instant::now() + args.timeout);
+    let asked = ask_all(cx, &session, plans, &words).await?;
+    finish_all(cx, &session, asked, deadline, exit).await
+}
+
+/// Does what the plans say, except where policy would say no.
+async fn ask_all(
+    cx: &Context,
+    session: &Session,
+    plans: Vec<Plan>,
+    words: &Words,
+) -> Result<Vec<Asked>, CliError> {
     let mut asked = Vec::new();
     for plan in plans.into_iter().filter(|plan| !plan.is_denied()) {
-        let request = carry_out(cx, &session, &plan, &words).await?;
+        let request = carry_out(cx, session, &plan, words).await?;
         announce(cx, &plan, &request, Lines::Stdout)?;
         asked.push(Asked { plan, request });
     }
-    let deadline = Instant::now() + args.timeout;
-    for one in asked {
-        exit = exit.or(finish(cx, &session, one, wait.then_some(deadline)).await?);
-    }
-    Ok(exit)
+    Ok(asked)
 }
 
-/// Two requests for the same by one command are one too many.
-fn named_once(entitlements: &[EntitlementId]) -> Result<(), CliError> {
-    for (n, one) in entitlements.iter().enumerate() {
-        if entitlements[..n].contains(one) {
-            return Err(CliError::Usage(format!("{one} is named twice")));
-        }
+async fn finish_all(
+    cx: &Context,
+    session: &Session,
+    asked: Vec<Asked>,
+    deadline: Option<Instant>,
+    mut exit: Exit,
+) -> Result<Exit, CliError> {
+    for one in asked {
+        exit = exit.or(finish(cx, session, one, deadline).await?);
     }
-    Ok(())
+    Ok(exit)
 }
 
 /// Gets one thing that another command needs; the exit says why not. Nothing goes to stdout.
@@ -139,8 +146,8 @@ pub(super) async fn obtain(
 ) -> Result<Result<AccessRequestId, Exit>, CliError> {
     let words = Words {
         reason: wanted.reason,
-        ticket: String::new(),
-        break_glass: false,
+        ticket: wanted.ticket,
+        break_glass: wanted.break_glass,
         request_id: None,
         choices: wanted.choices,
     };
@@ -221,7 +228,7 @@ async fn carry_out(
             let id = id_of(&plan.request)?;
             extend::order(session, &id, by, words.reason.clone()).await?
         }
-        Step::Have | Step::Wait => plan.request.clone(),
+        Step::Have | Step::Wait { .. } => plan.request.clone(),
         _ => {
             let message = message(&plan.entitlement, plan.duration, words, false);
             let created = create(session, &message).await;
@@ -282,17 +289,18 @@ async fn finish(
     let exit = match watch::settled(asked.request.state(), until) {
         Some(exit) => exit,
         None => {
-            cx.terminal.say(&format!(
-                "to wait for it, now or later: hallpass watch {id}"
-            ));
+            let command = watch::command(&id, until);
+            cx.terminal
+                .say(&format!("to wait for it, now or later: {command}"));
             let Some(deadline) = deadline else {
-                return Ok(Exit::Ok);
+                return Ok(Exit::Pending);
             };
             let wait = Wait {
                 id: &id,
                 until,
                 timeout: Some(deadline.saturating_duration_since(Instant::now())),
                 lines: Lines::Stderr,
+                says_last: true,
             };
             match watch::follow(cx, session, wait, Some(asked.request.clone())).await? {
                 Waited::Settled(request, exit) => {
@@ -301,7 +309,7 @@ async fn finish(
                     exit
                 }
                 Waited::Not(exit) => {
-                    watch::say_resume(cx, &id, exit);
+                    watch::say_resume(cx, &id, until, exit);
                     return Ok(exit);
                 }
             }
@@ -344,7 +352,11 @@ fn start(cx: &Context, given: Option<&str>) -> Result<Option<Timestamp>, CliErro
         .map_err(|why| CliError::Usage(format!("the start {why}")))
 }
 
-fn ticket(given: Option<&str>) -> Result<String, CliError> {
+/// The ticket, or nothing.
+///
+/// # Errors
+/// [`CliError::Usage`] when it cannot be one.
+pub(super) fn ticket(given: Option<&str>) -> Result<String, CliError> {
     given.map_or(Ok(String::new()), |text| {
         Ticket::parse(text)
             .map(String::from)

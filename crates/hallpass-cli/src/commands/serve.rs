@@ -10,13 +10,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{self, kill};
 use nix::unistd::Pid;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
@@ -55,7 +55,7 @@ struct Refusal {
 /// Runs the command beside an endpoint that only it knows the token of, until it ends.
 ///
 /// # Errors
-/// [`CliError::Serve`], [`CliError::Run`].
+/// [`CliError::Serve`], [`CliError::Program`].
 pub(super) async fn run(
     cx: Context,
     keeper: Keeper,
@@ -84,13 +84,15 @@ pub(super) async fn run(
         token_digest: Sha256::digest(token.as_bytes()).into(),
     });
     let router = Router::new().route(PATH, get(answer)).with_state(endpoint);
-    let child = command.spawn().map_err(|source| CliError::Run {
+    // Before the command runs: a signal must reach it, and not end us alone.
+    let signals = Signals::listen().map_err(failed)?;
+    let child = command.spawn().map_err(|source| CliError::Program {
         program: program.to_owned(),
         source,
     })?;
     drop(command);
     tokio::select! {
-        ended = wait(child) => Ok(exit_of(ended.map_err(failed)?)),
+        ended = wait(child, signals) => Ok(exit_of(ended.map_err(failed)?)),
         served = axum::serve(listener, router) => {
             served.map_err(failed)?;
             Err(failed(std::io::Error::other("it ended before the command")))
@@ -98,13 +100,27 @@ pub(super) async fn run(
     }
 }
 
+/// What is sent to us.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Waits for the child. A terminal's Ctrl-C reaches it by itself; what is sent to us is passed on.
-async fn wait(mut child: Child) -> std::io::Result<ExitStatus> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+async fn wait(mut child: Child, mut signals: Signals) -> std::io::Result<ExitStatus> {
     let pid = child.id().and_then(|id| i32::try_from(id).ok());
-    let pass_on = |signal: Signal| {
+    let pass_on = |signal: signal::Signal| {
         if let Some(pid) = pid {
             // It may just have ended, which the next turn sees.
             let _ = kill(Pid::from_raw(pid), signal);
@@ -113,9 +129,9 @@ async fn wait(mut child: Child) -> std::io::Result<ExitStatus> {
     loop {
         tokio::select! {
             ended = child.wait() => return ended,
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => pass_on(Signal::SIGTERM),
-            _ = hangup.recv() => pass_on(Signal::SIGHUP),
+            _ = signals.interrupt.recv() => {}
+            _ = signals.terminate.recv() => pass_on(signal::Signal::SIGTERM),
+            _ = signals.hangup.recv() => pass_on(signal::Signal::SIGHUP),
         }
     }
 }

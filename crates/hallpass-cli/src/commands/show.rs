@@ -1,8 +1,8 @@
 //! `show`: one request in full.
 
-use hallpass_types::AccessRequestId;
-
+use super::target::{self, For};
 use super::{Context, get};
+use crate::cli::Aim;
 use crate::errors::CliError;
 use crate::exit::Exit;
 use crate::output::{detail, json};
@@ -11,9 +11,10 @@ use crate::output::{detail, json};
 ///
 /// # Errors
 /// As every call.
-pub(super) async fn run(cx: &Context, id: &AccessRequestId) -> Result<Exit, CliError> {
+pub(super) async fn run(cx: &Context, aim: &Aim) -> Result<Exit, CliError> {
     let session = cx.session().await?;
-    let request = get(&session, id).await?;
+    let id = target::find(cx, &session, aim, For::open("show")).await?;
+    let request = get(&session, &id).await?;
     let view = cx.terminal.view();
     cx.terminal.show(&json::AccessRequest::from(&request), || {
         detail::request(&view, &request)

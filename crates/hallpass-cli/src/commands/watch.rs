@@ -9,7 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tonic::{Code, Status};
 
 use super::Context;
-use crate::cli::{Output, Until};
+use super::target::{self, For};
+use crate::cli::{Aim, Output, Until};
 use crate::connect::Session;
 use crate::durations;
 use crate::errors::CliError;
@@ -28,6 +29,8 @@ pub(super) struct Wait<'a> {
     pub(super) timeout: Option<Duration>,
     /// Where people read the changes.
     pub(super) lines: Lines,
+    /// Whether the state that settles it is among them; the caller says it otherwise.
+    pub(super) says_last: bool,
 }
 
 /// How a wait ended.
@@ -44,34 +47,47 @@ pub(super) enum Waited {
 /// As every call.
 pub(super) async fn run(
     cx: &Context,
-    id: AccessRequestId,
+    aim: &Aim,
     until: Until,
     timeout: Option<Duration>,
 ) -> Result<Exit, CliError> {
     let session = cx.session().await?;
+    let id = target::find(cx, &session, aim, For::open("watch")).await?;
     let wait = Wait {
         id: &id,
         until,
         timeout,
         lines: Lines::Stdout,
+        says_last: true,
     };
     match follow(cx, &session, wait, None).await? {
         Waited::Settled(_, exit) => Ok(exit),
         Waited::Not(exit) => {
-            say_resume(cx, &id, exit);
+            say_resume(cx, &id, until, exit);
             Ok(exit)
         }
     }
 }
 
+/// The command that waits for the same.
+pub(super) fn command(id: &AccessRequestId, until: Until) -> String {
+    let option = match until {
+        Until::Active => "",
+        Until::Scheduled => " --until scheduled",
+        Until::End => " --until end",
+    };
+    format!("hallpass watch {id}{option}")
+}
+
 /// Says that nothing is lost, and how to go on.
-pub(super) fn say_resume(cx: &Context, id: &AccessRequestId, exit: Exit) {
+pub(super) fn say_resume(cx: &Context, id: &AccessRequestId, until: Until, exit: Exit) {
     let what = match exit {
         Exit::TimedOut => "no answer in time",
         _ => "interrupted",
     };
+    let command = command(id, until);
     cx.terminal.say(&format!(
-        "{what}; the request stays. To go on waiting: hallpass watch {id}"
+        "{what}; the request stays. To go on waiting: {command}"
     ));
 }
 
@@ -119,6 +135,7 @@ pub(super) async fn follow(
         cx,
         seen,
         until: wait.until,
+        says_last: wait.says_last,
     };
     follower.tell_status();
     let give_up = async {
@@ -139,6 +156,7 @@ struct Follower<'a> {
     progress: Progress,
     seen: Option<v1::AccessRequest>,
     until: Until,
+    says_last: bool,
 }
 
 impl Follower<'_> {
@@ -185,19 +203,24 @@ impl Follower<'_> {
         let Some(request) = change.access_request else {
             return Ok(None);
         };
+        let exit = settled(request.state(), self.until);
+        let is_said = self.says_last || exit.is_none();
         match self.cx.terminal.output {
-            Output::Json => {
+            Output::Json if is_said => {
                 let line = json::line(&json::AccessRequest::from(&request));
                 self.cx.terminal.data(&format!("{line}\n"))?;
             }
+            Output::Json => {}
             Output::Human => {
                 let view = self.cx.terminal.view();
+                let state = detail::state_line(&view, &request);
                 for line in detail::changes(&view, self.seen.as_ref(), &request) {
-                    self.progress.line(&stamped(&view, &request, &line))?;
+                    if is_said || line != state {
+                        self.progress.line(&stamped(&view, &request, &line))?;
+                    }
                 }
             }
         }
-        let exit = settled(request.state(), self.until);
         self.seen = Some(request.clone());
         self.tell_status();
         Ok(exit.map(|exit| Waited::Settled(Box::new(request), exit)))
@@ -236,6 +259,14 @@ fn waiting(view: &View, request: &v1::AccessRequest) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn going_on_waits_for_the_same() {
+        let id = AccessRequestId::parse("ar-0123456789abcdefghjkmnpqrs").unwrap();
+        let option = |until| command(&id, until).split_off("hallpass watch ".len() + 29);
+        let all = [Until::Active, Until::Scheduled, Until::End].map(option);
+        assert_eq!(all, ["", " --until scheduled", " --until end"]);
+    }
 
     #[test]
     fn every_state_either_settles_or_goes_on() {

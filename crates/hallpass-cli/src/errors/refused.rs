@@ -9,15 +9,11 @@ use serde::Serialize;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
+use super::step::{Step, how_to_log_in};
 use crate::durations;
 use crate::exit::Exit;
 use crate::output::clean::clean;
-
-pub(super) const HOW_TO_LOG_IN: [&str; 3] = [
-    "people: `hallpass login`, or `… | hallpass login --token-stdin` with a token",
-    "pipelines: set HALLPASS_TOKEN or HALLPASS_TOKEN_FILE",
-    "development: `hallpass login --as NAME`",
-];
+use crate::output::words;
 
 /// What the server said no to, and why.
 #[derive(Clone, Debug, Serialize)]
@@ -28,7 +24,7 @@ pub(crate) struct Refused {
     #[serde(skip)]
     pub(crate) exit: Exit,
     #[serde(skip)]
-    pub(crate) next: Vec<String>,
+    pub(crate) next: Vec<Step>,
     #[serde(skip)]
     message: String,
     reason: Option<String>,
@@ -63,6 +59,23 @@ impl Refused {
     /// Whether the identity provider has to sign the decision first.
     pub(crate) fn wants_signature(&self) -> bool {
         self.is_precondition() && self.violations.iter().any(|v| v.r#type == "EVIDENCE")
+    }
+
+    /// The request that a condition is about.
+    fn subject(&self) -> Option<String> {
+        let mut subjects = self.violations.iter().map(|v| v.subject.as_str());
+        let id = subjects.find_map(|s| s.strip_prefix("accessRequests/"))?;
+        Some(clean(id))
+    }
+
+    /// Says what the request is instead, which hallpass tells by names of its own.
+    pub(crate) fn restate(&mut self, message: String) {
+        for violation in &mut self.violations {
+            if violation.description == self.message {
+                violation.description.clone_from(&message);
+            }
+        }
+        self.message = message;
     }
 
     /// Whether it does not exist, as far as the caller may know.
@@ -112,17 +125,23 @@ impl Refused {
         let mut lines = Vec::new();
         if self.only_field().is_none() {
             for Field { field, description } in &self.fields {
-                let flag = option_of(field).map_or(String::new(), |flag| format!(" ({flag})"));
-                lines.push(format!("{field}{flag}: {description}"));
+                let name = option_of(field).unwrap_or_else(|| words::spoken(field));
+                lines.push(format!("{name}: {description}"));
             }
         }
         for v in &self.violations {
             if v.description != self.message {
-                lines.push(format!("{} {}: {}", v.r#type, v.subject, v.description));
+                lines.push(v.description.clone());
             }
         }
         for (key, value) in self.metadata.iter().filter(|(_, v)| !v.is_empty()) {
-            lines.push(format!("{key}: {value}"));
+            match key.as_str() {
+                // What programs join with; the policies' names say more to people.
+                "policy_digest" => {}
+                "policy_ids" => lines.push(format!("policies: {}", value.replace(',', ", "))),
+                "gate" | "why" => lines.push(format!("{key}: {}", words::spoken(value))),
+                _ => lines.push(format!("{}: {value}", words::spoken(key))),
+            }
         }
         lines
             .iter()
@@ -147,7 +166,7 @@ impl From<&tonic::Status> for Refused {
         let info = details.error_info();
         let mut refused = Self {
             code: code_name(status.code()),
-            exit: exit_of(status.code()),
+            exit: Exit::Error,
             next: Vec::new(),
             message: message_of(status),
             reason: info.map(|i| i.reason.clone()).filter(|r| !r.is_empty()),
@@ -171,6 +190,8 @@ impl From<&tonic::Status> for Refused {
                 .and_then(|r| r.retry_delay)
                 .map(|d| d.as_secs_f64()),
         };
+        let resource = refused.resource.as_deref().unwrap_or_default();
+        refused.exit = exit_of(status.code(), resource);
         refused.next = next_steps(status.code(), &refused);
         refused
     }
@@ -199,49 +220,54 @@ fn message_of(status: &tonic::Status) -> String {
     }
 }
 
-fn exit_of(code: Code) -> Exit {
+fn exit_of(code: Code, resource: &str) -> Exit {
     match code {
         Code::PermissionDenied => Exit::Denied,
         Code::Unauthenticated => Exit::NotLoggedIn,
+        // A value on the command line; a request's id may be right and hidden.
+        Code::InvalidArgument => Exit::Usage,
+        Code::NotFound if resource.starts_with("entitlements/") => Exit::Usage,
         // A deadline that passes inside tonic comes back as CANCELLED.
         Code::DeadlineExceeded | Code::Cancelled => Exit::TimedOut,
         _ => Exit::Error,
     }
 }
 
-fn next_steps(code: Code, refused: &Refused) -> Vec<String> {
+fn next_steps(code: Code, refused: &Refused) -> Vec<Step> {
     let resource = refused.resource.as_deref().unwrap_or_default();
-    let steps: &[&str] = match (code, refused.reason.as_deref()) {
-        (Code::Unauthenticated, _) => &HOW_TO_LOG_IN,
+    let step = match (code, refused.reason.as_deref()) {
+        (Code::Unauthenticated, _) => return how_to_log_in(),
         (Code::InvalidArgument, Some("REQUEST_ID_REUSED")) => {
-            &["leave --request-id out, or repeat exactly the command that used it first"]
+            Step::say("leave --request-id out, or repeat exactly the command that used it first")
         }
         (Code::NotFound, _) if resource.starts_with("entitlements/") => {
-            &["`hallpass entitlements` shows what you may ask for"]
+            Step::why("what you may ask for", "hallpass entitlements")
         }
-        (Code::NotFound, _) => {
-            &["`hallpass ls` shows your requests; others' may be hidden from you"]
-        }
-        (Code::FailedPrecondition, _) => &["`hallpass show ID` tells where it stands"],
-        (Code::ResourceExhausted, _) => {
-            return vec![match refused.retry_after_seconds {
-                Some(s) => {
-                    let wait = Duration::try_from_secs_f64(s).unwrap_or_default();
-                    format!("wait {}", durations::measured(wait))
-                }
-                None => "wait a little".to_owned(),
-            }];
-        }
+        (Code::NotFound, _) => Step::why(
+            "your requests; others' may be hidden from you",
+            "hallpass ls",
+        ),
+        (Code::FailedPrecondition, _) => match refused.subject() {
+            Some(id) => Step::why("where it stands", format!("hallpass show {id}")),
+            None => return Vec::new(),
+        },
+        (Code::ResourceExhausted, _) => match refused.retry_after_seconds {
+            Some(s) => {
+                let wait = Duration::try_from_secs_f64(s).unwrap_or_default();
+                Step::say(format!("wait {}", durations::measured(wait)))
+            }
+            None => Step::say("wait a little"),
+        },
         (Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled, _) => {
-            &["repeat the command; it does nothing twice if you give the same --request-id"]
+            Step::say("repeat the command; it does nothing twice if you give the same --request-id")
         }
         (Code::Internal | Code::Unknown, _) => {
-            &["tell your administrators, with the incident id if there is one"]
+            Step::say("tell your administrators, with the incident id if there is one")
         }
-        (Code::Unimplemented, _) => &["this server is older than this client"],
-        _ => &[],
+        (Code::Unimplemented, _) => Step::say("this server is older than this client"),
+        _ => return Vec::new(),
     };
-    steps.iter().map(ToString::to_string).collect()
+    vec![step]
 }
 
 /// The option that sets a field of the contract.
@@ -252,6 +278,8 @@ fn flag_of(field: &str) -> Option<&'static str> {
         "access_request.ticket" => Some("--ticket"),
         "access_request.start_time" => Some("--at"),
         "access_request.entitlement" => Some("ENTITLEMENT"),
+        "access_request.break_glass" => Some("--break-glass"),
+        "at_most" => Some("--for"),
         "extend_by" => Some("--by"),
         "request_id" => Some("--request-id"),
         "name" => Some("ID"),
@@ -288,11 +316,11 @@ mod tests {
             .add_bad_request_violation("access_request.duration", "at most 2h for prod-db")
             .add_bad_request_violation("access_request.reason", "must not be\u{1b}[2J empty");
         let error = error(Code::InvalidArgument, "the request is not valid", details);
-        assert_eq!(error.exit(), Exit::Error);
+        assert_eq!(error.exit(), Exit::Usage);
         insta::assert_snapshot!(error.human(), @"
         error: the request is not valid
-          access_request.duration (--for): at most 2h for prod-db
-          access_request.reason (-m): must not be[2J empty
+          --for: at most 2h for prod-db
+          -m: must not be[2J empty
         ");
     }
 
@@ -311,7 +339,7 @@ mod tests {
             ErrorDetails::with_resource_info("hallpass.v1.Entitlement", "entitlements/x", "", "");
         insta::assert_snapshot!(error(Code::NotFound, "no such entitlement", details).human(), @"
         error: no such entitlement (entitlements/x)
-          next: `hallpass entitlements` shows what you may ask for
+          next: what you may ask for: hallpass entitlements
         ");
     }
 

@@ -41,7 +41,7 @@ pub(crate) fn request(view: &View, r: &v1::AccessRequest) -> String {
     facts(&mut sheet, view, r);
     sheet.section("Policy", r.policy_answers.iter().map(answer));
     sheet.section("Decisions", r.decisions.iter().map(|d| decision(view, d)));
-    let reviews = r.review.iter().flat_map(|r| review(view, r));
+    let reviews = (r.review.iter()).flat_map(|review| reviewing(view, &words::id(r), review));
     sheet.section("Review", reviews);
     sheet.section(
         "Sessions issued",
@@ -58,9 +58,9 @@ pub(crate) fn request(view: &View, r: &v1::AccessRequest) -> String {
                 words::instant(m.time.as_ref()).map_or_else(String::new, |at| view.instant(at));
             format!(
                 "{at}  {}: {} ({})",
-                clean(&m.door),
+                words::spoken(&m.door),
                 clean(&m.why),
-                clean(&m.code)
+                words::spoken(&m.code)
             )
         }),
     );
@@ -89,7 +89,10 @@ fn facts(sheet: &mut Sheet, view: &View, r: &v1::AccessRequest) {
         let asked = durations::words(d);
         sheet.row("for", &format!("{asked}{}", shorter.unwrap_or_default()));
     }
-    sheet.row("break-glass", if r.break_glass { "asked for" } else { "" });
+    if r.break_glass {
+        let more = words::unbroken(r).map_or_else(String::new, |said| format!("; {said}"));
+        sheet.row("break-glass", &format!("asked for{more}"));
+    }
     sheet.row("with", &words::parameters(r));
     if let Some(at) = words::instant(r.start_time.as_ref()) {
         let left = durations::rough(view.until(at));
@@ -133,7 +136,7 @@ fn asked(view: &View, a: &v1::Asked) -> String {
     format!("{} at {at}", words::groups(&a.groups))
 }
 
-fn review(view: &View, r: &v1::Review) -> Vec<String> {
+fn reviewing(view: &View, id: &str, r: &v1::Review) -> Vec<String> {
     let since = words::instant(r.since_time.as_ref());
     let since = since.map_or_else(String::new, |at| view.instant(at));
     let mut lines = vec![format!("{since}  opened {}", words::owed(r))];
@@ -144,7 +147,7 @@ fn review(view: &View, r: &v1::Review) -> Vec<String> {
             let who = words::who_exactly(who);
             format!("{at}  {who} closed it: {}", clean(&r.reason))
         }
-        None => "open: `hallpass review ID -m TEXT` closes it when access is over".to_owned(),
+        None => format!("open; when access is over: hallpass review {id} -m TEXT"),
     });
     lines
 }
@@ -177,7 +180,7 @@ fn answer(a: &v1::PolicyAnswer) -> String {
     let verdict = if a.allowed { "yes" } else { "no" };
     let mut text = format!(
         "{:<22}{verdict:<5}{}",
-        clean(&a.gate),
+        words::spoken(&a.gate),
         clean(&said.join("; "))
     );
     if !a.policy_ids.is_empty() {
@@ -296,7 +299,7 @@ pub(crate) fn changes(
     let is_new = |m: &&v1::Refusal| before.is_none_or(|b| !b.refusals.contains(m));
     lines.extend(
         (now.refusals.iter().filter(is_new))
-            .map(|m| format!("refused: {} ({})", clean(&m.why), clean(&m.door))),
+            .map(|m| format!("refused: {} ({})", clean(&m.why), words::spoken(&m.door))),
     );
     if before.is_none_or(|b| b.state() != now.state()) {
         lines.push(state_line(view, now));
@@ -428,7 +431,7 @@ mod tests {
           arn:aws:iam::111122223333:role/db-admin: AccessDenied on PutRolePolicy
             cure: give hallpass iam:PutRolePolicy on the role
         Refused messages
-          12:00:40  decide: the signature does not verify (bad_signature)
+          12:00:40  decide: the signature does not verify (bad signature)
         ");
     }
 

@@ -139,7 +139,7 @@ shape!(
 shape!(
     /// An access request.
     AccessRequest from AccessRequest as w {
-        name: String = w.name.clone(),
+        name: Option<String> = Some(w.name.clone()).filter(|name| !name.is_empty()),
         entitlement: String = w.entitlement.clone(),
         duration: Option<String> = span(w.duration.as_ref()),
         reason: String = w.reason.clone(),

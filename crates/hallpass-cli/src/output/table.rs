@@ -12,16 +12,25 @@ use crate::durations;
 
 const REASON_CHARACTERS: usize = 60;
 const PADDING: u16 = 2;
+/// Longer ones are no words, and may be broken: ARNs, addresses.
+const LONGEST_WORD: usize = 32;
 /// What the whole queue needs at least.
 const QUEUE_COLUMNS: u16 = 100;
 
-/// Rows under `header`; columns in `firm` never wrap.
+/// Rows under `header`; columns in `firm` never wrap, and words of others stay whole. Without the room
+/// for that each row is a paragraph.
 pub(super) fn render(
     view: &View,
     header: &[&str],
     firm: &[usize],
     rows: Vec<Vec<String>>,
 ) -> String {
+    let least = least_widths(header, firm, &rows);
+    if let Some(width) = view.width
+        && !fits(&least, width)
+    {
+        return paragraphs(width, header, &rows);
+    }
     let mut table = Table::new();
     table.load_style(NOTHING);
     table.set_header(header.iter().copied());
@@ -35,12 +44,10 @@ pub(super) fn render(
         }
     }
     table.add_rows(rows);
+    let last = header.len().saturating_sub(1);
     for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, PADDING));
-        let heading = header.get(index).map_or(0, |h| h.chars().count());
-        let least = u16::try_from(heading)
-            .unwrap_or_default()
-            .saturating_add(PADDING);
+        column.set_padding((0, if index == last { 0 } else { PADDING }));
+        let least = least.get(index).copied().unwrap_or_default();
         column.set_constraint(if firm.contains(&index) {
             ColumnConstraint::ContentWidth
         } else {
@@ -53,6 +60,89 @@ pub(super) fn render(
         text.push('\n');
     }
     text
+}
+
+/// As [`render`]; where there is no room, without the last column, which `show` tells.
+fn render_without_last(
+    view: &View,
+    mut header: Vec<&str>,
+    firm: &[usize],
+    mut rows: Vec<Vec<String>>,
+) -> String {
+    let least = least_widths(&header, firm, &rows);
+    if view.width.is_some_and(|width| !fits(&least, width)) {
+        header.pop();
+        for row in &mut rows {
+            row.pop();
+        }
+    }
+    render(view, &header, firm, rows)
+}
+
+/// What each column needs so that its heading and its words stay whole, with the space behind it.
+fn least_widths(header: &[&str], firm: &[usize], rows: &[Vec<String>]) -> Vec<u16> {
+    let last = header.len().saturating_sub(1);
+    let least = |index: usize, heading: &str| {
+        let cells = rows.iter().filter_map(|row| row.get(index));
+        let widths = cells.map(|cell| match firm.contains(&index) {
+            true => cell.chars().count(),
+            false => (cell.split_whitespace())
+                .map(|word| word.chars().count().min(LONGEST_WORD))
+                .max()
+                .unwrap_or_default(),
+        });
+        let width = widths.max().unwrap_or_default().max(heading.len());
+        let width = u16::try_from(width).unwrap_or(u16::MAX);
+        width.saturating_add(if index == last { 0 } else { PADDING })
+    };
+    let columns = header.iter().enumerate();
+    columns
+        .map(|(index, heading)| least(index, heading))
+        .collect()
+}
+
+fn fits(least: &[u16], width: u16) -> bool {
+    least.iter().fold(0u16, |sum, one| sum.saturating_add(*one)) <= width
+}
+
+/// Each row as lines of heading and value.
+fn paragraphs(width: u16, header: &[&str], rows: &[Vec<String>]) -> String {
+    let label = header.iter().map(|h| h.len()).max().unwrap_or_default();
+    let room = usize::from(width).saturating_sub(label + 2).max(1);
+    let paragraph = |row: &Vec<String>| {
+        let mut text = String::new();
+        for (heading, cell) in header.iter().zip(row).filter(|(_, cell)| !cell.is_empty()) {
+            let mut name = *heading;
+            for line in wrapped(cell, room) {
+                text.push_str(&format!("{name:<label$}  {line}\n"));
+                name = "";
+            }
+        }
+        text
+    };
+    let all: Vec<_> = rows.iter().map(paragraph).collect();
+    all.join("\n")
+}
+
+/// Lines of at most `room` characters, broken between words where that can be.
+fn wrapped(text: &str, room: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let letters: Vec<char> = word.chars().collect();
+        for piece in letters.chunks(room) {
+            let piece: String = piece.iter().collect();
+            let Some(line) = lines.last_mut() else { break };
+            let used = line.chars().count();
+            if used == 0 {
+                line.push_str(&piece);
+            } else if used + 1 + piece.chars().count() <= room {
+                line.push_str(&format!(" {piece}"));
+            } else {
+                lines.push(piece);
+            }
+        }
+    }
+    lines
 }
 
 /// What can be asked for.
@@ -81,7 +171,7 @@ pub(crate) fn entitlements(view: &View, list: &[v1::Entitlement]) -> String {
         "UP TO",
         "OWNERS",
     ];
-    let mut text = render(view, &header, &[0, 4, 5], rows);
+    let mut text = render_without_last(view, header.into(), &[0, 4, 5], rows);
     let parameters: Vec<_> = list.iter().flat_map(parameters).collect();
     if !parameters.is_empty() {
         text.push_str("\n--param NAME=VALUE\n");
@@ -119,7 +209,7 @@ pub(crate) fn requests(view: &View, list: &[v1::AccessRequest], everybody: bool)
         .map(|r| {
             let mut row = vec![
                 words::id(r),
-                words::entitlement(&r.entitlement),
+                words::with_values(r),
                 match words::is_final(r.state()) && words::review_is_open(r) {
                     true => format!("{}, review open", words::state(r.state())),
                     false => words::state(r.state()).to_owned(),
@@ -135,7 +225,7 @@ pub(crate) fn requests(view: &View, list: &[v1::AccessRequest], everybody: bool)
         })
         .collect();
     let firm: &[usize] = if everybody { &[0, 4] } else { &[0, 3] };
-    render(view, &header, firm, rows)
+    render_without_last(view, header, firm, rows)
 }
 
 /// What matters most about time in each state.
@@ -156,6 +246,15 @@ fn when(view: &View, r: &v1::AccessRequest) -> String {
             .map(|at| format!("{} ago", durations::rough(view.since(at))))
     })
     .unwrap_or_default()
+}
+
+/// Whose approval is missing, also where break-glass was asked for and did not open it.
+fn needs(r: &v1::AccessRequest) -> String {
+    let missing = words::missing(r.approvals.as_ref());
+    match words::unbroken(r) {
+        Some(_) => format!("{missing}; break-glass was asked for, and not allowed"),
+        None => missing,
+    }
 }
 
 /// What waits for the caller's decision. A narrow terminal has no room for account and risk, which
@@ -180,11 +279,11 @@ pub(crate) fn queue(view: &View, list: &[v1::AccessRequest]) -> String {
             let mut row = vec![
                 words::id(r),
                 words::who(r.requester.as_ref()),
-                words::entitlement(&r.entitlement),
+                words::with_values(r),
                 words::span(r.duration.as_ref()).map_or_else(String::new, durations::words),
                 match words::is_final(r.state()) {
                     true => "review".to_owned(),
-                    false => words::missing(r.approvals.as_ref()),
+                    false => needs(r),
                 },
                 when(view, r),
                 short(&r.reason, REASON_CHARACTERS),
@@ -197,7 +296,7 @@ pub(crate) fn queue(view: &View, list: &[v1::AccessRequest]) -> String {
         .collect();
     let mut header = vec!["ID", "WHO", "ENTITLEMENT", "FOR", "NEEDS", "WHEN", "REASON"];
     if is_narrow {
-        return render(view, &header, &[0, 3], rows);
+        return render_without_last(view, header, &[0, 3], rows);
     }
     header.splice(3..3, ["ACCOUNT", "RISK", "PUT TO"]);
     render(view, &header, &[0, 4, 6], rows)
@@ -228,11 +327,11 @@ pub(crate) fn sweep(view: &View, findings: &[v1::SweepFinding]) -> String {
                 (false, "") => "-".to_owned(),
                 (false, error) => clean(error),
             };
-            let judgement = clean(&f.judgement).replace('_', " ");
+            let judgement = words::spoken(&f.judgement);
             vec![
                 clean(&f.account),
                 clean(&f.what),
-                clean(&f.known),
+                words::spoken(&f.known),
                 judgement,
                 outcome,
             ]
@@ -255,10 +354,10 @@ mod tests {
     fn requests_are_one_line_each_without_a_terminal() {
         let list = [samples::pending(), samples::active(), samples::ended()];
         insta::assert_snapshot!(requests(&samples::view(None), &list, true), @"
-        ID                             WHO  ENTITLEMENT    STATE                 FOR    WHEN           REASON
-        ar-0123456789abcdefghjkmnpqrs  Ada  prod-db-admin  waiting for approval  1h30m  lapses in 50m  stuck[2J migration of orders
-        ar-0123456789abcdefghjkmnpqrs  Ada  prod-db-admin  active                1h30m  ends in 1h30m  stuck[2J migration of orders
-        ar-0123456789abcdefghjkmnpqrs  Ada  prod-db-admin  ended                 1h30m  100s ago       stuck[2J migration of orders
+        ID                             WHO  ENTITLEMENT                    STATE                 FOR    WHEN           REASON
+        ar-0123456789abcdefghjkmnpqrs  Ada  prod-db-admin (prefix=orders)  waiting for approval  1h30m  lapses in 50m  stuck[2J migration of orders
+        ar-0123456789abcdefghjkmnpqrs  Ada  prod-db-admin (prefix=orders)  active                1h30m  ends in 1h30m  stuck[2J migration of orders
+        ar-0123456789abcdefghjkmnpqrs  Ada  prod-db-admin (prefix=orders)  ended                 1h30m  100s ago       stuck[2J migration of orders
         ");
     }
 
@@ -268,10 +367,39 @@ mod tests {
         assert!(text.lines().all(|l| l.chars().count() <= 84), "{text}");
         assert!(text.contains("ar-0123456789abcdefghjkmnpqrs"), "{text}");
         insta::assert_snapshot!(text, @"
-        ID                             ENTITLEMENT  STATE      FOR    WHEN       REASON
-        ar-0123456789abcdefghjkmnpqrs  prod-db-adm  waiting    1h30m  lapses in  stuck[2J
-                                       in           for               50m        migration
-                                                    approval                     of orders
+        ID                             ENTITLEMENT      STATE     FOR    WHEN      REASON
+        ar-0123456789abcdefghjkmnpqrs  prod-db-admin    waiting   1h30m  lapses    stuck[2J
+                                       (prefix=orders)  for              in 50m    migration
+                                                        approval                   of orders
+        ");
+    }
+
+    #[test]
+    fn words_stay_whole_in_a_narrow_terminal_or_rows_become_paragraphs() {
+        let words = ["prod-db-admin", "(prefix=orders)", "lapses"];
+        for width in [20, 40, 60, 70, 80, 100, 200] {
+            let view = samples::view(Some(width));
+            for text in [
+                requests(&view, &[samples::pending()], true),
+                queue(&view, &[samples::pending()]),
+            ] {
+                let widest = text.lines().map(|l| l.chars().count()).max().unwrap();
+                assert!(widest <= usize::from(width), "{width}: {text}");
+                if width >= 40 {
+                    assert!(
+                        words.iter().all(|word| text.contains(word)),
+                        "{width}: {text}"
+                    );
+                }
+            }
+        }
+        let text = requests(&samples::view(Some(44)), &[samples::pending()], false);
+        insta::assert_snapshot!(text, @"
+        ID           ar-0123456789abcdefghjkmnpqrs
+        ENTITLEMENT  prod-db-admin (prefix=orders)
+        STATE        waiting for approval
+        FOR          1h30m
+        WHEN         lapses in 50m
         ");
     }
 
@@ -297,9 +425,16 @@ mod tests {
             asked: samples::excepted().asked,
             ..samples::pending()
         };
+        let glass = v1::AccessRequest {
+            break_glass: true,
+            ..waits.clone()
+        };
+        let told = "1 security; break-glass was asked for, and not allowed  lapses";
+        let text = queue(&samples::view(None), &[glass]);
+        assert!(text.contains(told), "{text}");
         insta::assert_snapshot!(queue(&samples::view(None), &[waits]), @"
-        ID                             WHO  ENTITLEMENT    ACCOUNT                 RISK  PUT TO                 FOR    NEEDS       WHEN           REASON
-        ar-0123456789abcdefghjkmnpqrs  Ada  prod-db-admin  prod-data 111122223333  high  data-owners, security  1h30m  1 security  lapses in 50m  stuck[2J migration of orders
+        ID                             WHO  ENTITLEMENT                    ACCOUNT                 RISK  PUT TO                 FOR    NEEDS       WHEN           REASON
+        ar-0123456789abcdefghjkmnpqrs  Ada  prod-db-admin (prefix=orders)  prod-data 111122223333  high  data-owners, security  1h30m  1 security  lapses in 50m  stuck[2J migration of orders
         ");
     }
 

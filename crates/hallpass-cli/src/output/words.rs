@@ -1,5 +1,6 @@
 //! The contract's values in words.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hallpass_proto::convert::from_timestamp;
@@ -85,6 +86,9 @@ pub(crate) fn exit_of_missed(state: State) -> Exit {
         State::Ending | State::Stuck | State::Ended | State::Lapsed | State::Withdrawn => {
             Exit::Over
         }
+        State::Checking | State::AwaitingApproval | State::Scheduled | State::Provisioning => {
+            Exit::Pending
+        }
         _ => Exit::Error,
     }
 }
@@ -134,12 +138,56 @@ pub(crate) fn kind(kind: v1::PrincipalKind) -> &'static str {
     }
 }
 
+/// The entitlement, and the values where it has any: `orders (prefix=2026)`.
+pub(crate) fn with_values(request: &v1::AccessRequest) -> String {
+    let values = request.parameters.clone().into_iter().collect();
+    named(&entitlement(&request.entitlement), &values)
+}
+
+/// A name, and the values where there are any.
+pub(crate) fn named(name: &str, values: &BTreeMap<String, String>) -> String {
+    match listed(values).as_str() {
+        "" => name.to_owned(),
+        values => format!("{name} ({values})"),
+    }
+}
+
 /// Values by name: `prefix=orders, stage=beta`.
 pub(crate) fn parameters(request: &v1::AccessRequest) -> String {
-    let mut all: Vec<_> = request.parameters.iter().collect();
-    all.sort();
-    let all: Vec<_> = all.iter().map(|(n, v)| format!("{n}={v}")).collect();
+    listed(&request.parameters.clone().into_iter().collect())
+}
+
+fn listed(values: &BTreeMap<String, String>) -> String {
+    let all: Vec<_> = values.iter().map(|(n, v)| format!("{n}={v}")).collect();
     clean(&all.join(", "))
+}
+
+/// Values as options: ` --param prefix=2026`.
+pub(crate) fn arguments(values: &BTreeMap<String, String>) -> String {
+    let options = values
+        .iter()
+        .map(|(name, value)| format!(" --param {}", shell_word(&format!("{name}={value}"))));
+    options.collect()
+}
+
+/// The command that asks for it again.
+pub(crate) fn ask_again(entitlement: &str, values: &BTreeMap<String, String>) -> String {
+    format!("hallpass request {entitlement}{} -m WHY", arguments(values))
+}
+
+/// `text` as one word of a POSIX shell.
+pub(crate) fn shell_word(text: &str) -> String {
+    let text = clean(text);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@%+=,".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// A name of the contract in words: `approve_as_owner` is `approve as owner`.
+pub(crate) fn spoken(name: &str) -> String {
+    clean(name).replace('_', " ")
 }
 
 /// A verdict as a past participle.
@@ -165,6 +213,13 @@ pub(crate) fn owed(review: &v1::Review) -> String {
     };
     let (paged, reviewers) = (groups(&review.paged), groups(&review.reviewers));
     format!("{how}: pages {paged}, reviewed afterwards by {reviewers}")
+}
+
+/// What is said where break-glass was asked for and people decide all the same.
+pub(crate) fn unbroken(request: &v1::AccessRequest) -> Option<&'static str> {
+    let is_whole = request.state() == State::AwaitingApproval && request.review.is_none();
+    (request.break_glass && is_whole)
+        .then_some("policy does not open it by break-glass: people decide")
 }
 
 /// Whether a review waits for somebody.

@@ -140,6 +140,23 @@ async fn what_to_ask_for_is_chosen_by_typing_part_of_it() {
 }
 
 #[tokio::test]
+async fn one_of_the_callers_requests_is_chosen_where_none_is_named() {
+    let world = World::new(State::Active);
+    *world.open.lock().unwrap() = vec![request(State::Active, 1)];
+    let user = User::with_token(&world.serve().await);
+    for command in [&["show"][..], &["exec", "--", "echo", ID]] {
+        let choose: Dialogue = &[("Type to narrow", "prod\r")];
+        let (code, screen) = sit(&user, command, choose).await;
+        assert_eq!(code, 0, "{screen}");
+        let (code, screen) = sit(&user, command, &[("Type to narrow", "\u{1b}")]).await;
+        assert_eq!(code, 130, "{screen}");
+        let piped = user.run(command).await;
+        assert_eq!((piped.code, piped.out.as_str()), (64, ""), "{piped:?}");
+    }
+    assert_eq!(world.count("Issue"), 1);
+}
+
+#[tokio::test]
 async fn ctrl_c_leaves_the_request_and_says_how_to_resume() {
     let world = World::new(State::AwaitingApproval);
     let user = User::with_token(&world.serve().await);
@@ -160,6 +177,20 @@ async fn ctrl_c_leaves_the_request_and_says_how_to_resume() {
         "{screen}"
     );
     assert_eq!(world.count("Withdraw"), 0);
+}
+
+#[tokio::test]
+async fn going_on_after_ctrl_c_waits_for_the_same_moment() {
+    let world = World::new(State::Active);
+    let user = User::with_token(&world.serve().await);
+    let wait = ["watch", ID, "--until", "end"];
+    let (code, screen) = sit(&user, &wait, &[("(in ", "\u{3}")]).await;
+    assert_eq!(code, 130, "{screen}");
+    let resume = format!("To go on waiting: hallpass watch {ID} --until end");
+    assert!(
+        plain(&screen).iter().any(|l| l.contains(&resume)),
+        "{screen}"
+    );
 }
 
 #[tokio::test]
@@ -229,7 +260,7 @@ async fn nobody_is_asked_in_a_pipe() {
         (&["request", "-m", "stuck"][..], 64),
         (&["request", "prod-db-admin"], 64),
         (&["exec", "prod-db-admin", "--", "true"], 3),
-        (&["request", "prod-db-admin", "-m", "stuck"], 0),
+        (&["request", "prod-db-admin", "-m", "stuck"], 6),
     ] {
         let ran = user.run_with_stdin(arguments, "y\ny\ny\n").await;
         assert_eq!(ran.code, code, "{ran:?}");

@@ -40,7 +40,9 @@ pub(crate) struct World {
     pub(crate) issue_for: Mutex<&'static str>,
     pub(crate) plan: Mutex<State>,
     pub(crate) accepted: Mutex<Option<&'static str>>,
-    /// What the caller has open, when that is asked for.
+    /// Whether a question about a request is never answered.
+    pub(crate) is_silent: Mutex<bool>,
+    /// What the caller has open, when that is asked for. One is asked about by its id as well.
     pub(crate) open: Mutex<Vec<v1::AccessRequest>>,
     /// When sessions expire, and the end that they carry, in Unix seconds.
     pub(crate) session: Mutex<(i64, i64)>,
@@ -94,6 +96,7 @@ impl World {
             issue_for: Mutex::new(ID),
             plan: Mutex::new(State::AwaitingApproval),
             accepted: Mutex::default(),
+            is_silent: Mutex::default(),
             open: Mutex::default(),
             session: Mutex::new((at(7_200).seconds, at(600).seconds)),
         })
@@ -206,6 +209,16 @@ impl AccessService for Fake {
             name: format!("entitlements/{name}"),
             allowed_duration: Some(prost_types::Duration { seconds, nanos: 0 }),
             region: "eu-central-1".to_owned(),
+            account: "111122223333".to_owned(),
+            account_name: name.replace("-read", "").replace("-db-admin", ""),
+            parameters: (name == "dev-read")
+                .then(|| v1::Parameter {
+                    name: "prefix".to_owned(),
+                    default_value: "none".to_owned(),
+                    ..Default::default()
+                })
+                .into_iter()
+                .collect(),
             ..Default::default()
         };
         Ok(Response::new(match r.get_ref().page_token.as_str() {
@@ -245,7 +258,14 @@ impl AccessService for Fake {
         r: Request<v1::GetAccessRequestRequest>,
     ) -> Answer<v1::AccessRequest> {
         self.enter("Get", &r, "")?;
-        Ok(Response::new(self.now()))
+        if *self.0.is_silent.lock().unwrap() {
+            std::future::pending::<()>().await;
+        }
+        let open = self.0.open.lock().unwrap().clone();
+        let named = |one: &v1::AccessRequest| one.name == r.get_ref().name;
+        let is_other = r.get_ref().name != format!("accessRequests/{ID}");
+        let other = open.into_iter().find(|one| is_other && named(one));
+        Ok(Response::new(other.unwrap_or_else(|| self.now())))
     }
 
     async fn list_access_requests(

@@ -10,6 +10,7 @@ mod aws_profiles;
 mod console;
 mod fake;
 mod kept;
+mod named;
 mod offline;
 mod requests;
 mod run;

@@ -41,7 +41,7 @@ async fn the_time_left_is_told_from_memory() {
 async fn checking_tells_by_exit_code_what_it_is_instead() {
     for (state, code) in [
         (State::Active, 0),
-        (State::AwaitingApproval, 1),
+        (State::AwaitingApproval, 6),
         (State::Denied, 2),
         (State::Ended, 3),
     ] {
@@ -61,7 +61,8 @@ async fn each_command_has_a_manual_page() {
     for part in [
         ".TH hallpass 1",
         "credential\\-process",
-        "EXIT",
+        "EXIT STATUS",
+        "SEE ALSO",
         "HALLPASS_TOKEN",
     ] {
         assert!(

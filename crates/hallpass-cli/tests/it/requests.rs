@@ -23,7 +23,8 @@ async fn the_id_alone_is_on_stdout_and_a_lost_answer_asks_once() {
     world.fail("Create", Status::cancelled("Timeout expired"));
     let user = User::with_token(&world.serve().await);
     let ran = user.run(&ASK).await;
-    assert_eq!((ran.code, ran.out), (0, format!("{ID}\n")), "{}", ran.err);
+    // Asked for, and not granted yet.
+    assert_eq!((ran.code, ran.out), (6, format!("{ID}\n")), "{}", ran.err);
     assert!(ran.err.contains("WILL ASK (1 owner)"), "{}", ran.err);
     assert!(
         ran.err.contains(&format!("hallpass watch {ID}")),
@@ -62,6 +63,8 @@ async fn a_dry_run_tells_and_asks_for_nothing() {
         assert_eq!((ran.code, ran.out.as_str()), (code, words), "{}", ran.err);
         let ran = user.run(&ask(&["--dry-run", "-o", "json"])).await;
         assert_eq!((ran.code, &ran.json()[0]["plan"]), (code, &json.into()));
+        let name = &ran.json()[0]["accessRequest"]["name"];
+        assert!(name.is_null(), "nothing of that name exists: {name}");
     }
     assert_eq!(world.count("Create"), 0);
 }
@@ -225,16 +228,28 @@ async fn too_late_is_told_from_too_early_by_the_exit() {
     for (state, code) in [
         (State::Ended, 3),
         (State::Denied, 2),
-        (State::AwaitingApproval, 1),
+        (State::AwaitingApproval, 6),
     ] {
         let world = World::new(state);
-        world.fail("Extend", Status::failed_precondition("not active"));
+        world.fail(
+            "Extend",
+            Status::failed_precondition("it is Ended, not active"),
+        );
         let user = User::with_token(&world.serve().await);
         let ran = user
             .run(&["extend", ID, "--by", "30m", "-m", "longer"])
             .await;
         assert_eq!(ran.code, code, "{state:?} {}", ran.err);
+        assert!(!ran.err.contains("Ended"), "{}", ran.err);
     }
+    let world = World::new(State::Scheduled);
+    world.fail("Return", Status::failed_precondition("not active"));
+    let ran = User::with_token(&world.serve().await)
+        .run(&["return", ID])
+        .await;
+    assert_eq!(ran.code, 6, "{ran:?}");
+    let take_back = format!("  next: to take it back: hallpass withdraw {ID}\n");
+    assert!(ran.err.contains(&take_back), "{ran:?}");
 }
 
 #[tokio::test]
@@ -258,6 +273,7 @@ async fn returning_waits_for_the_proof() {
         assert_eq!(ran.code, 0, "{}", ran.err);
         assert!(ran.out.contains("AWS refuses since"), "{}", ran.out);
         assert!(ran.out.contains("lag 0.4 s"), "{}", ran.out);
+        assert!(!ran.err.contains("AWS refuses"), "once: {}", ran.err);
     }
     let world = World::new(State::Active);
     let user = User::with_token(&world.serve().await);

@@ -103,7 +103,7 @@ async fn without_an_active_grant_nothing_runs() {
         (State::Ended, 3),
         (State::Lapsed, 3),
         (State::Denied, 2),
-        (State::AwaitingApproval, 1),
+        (State::AwaitingApproval, 6),
     ] {
         let world = World::new(state);
         let user = User::with_token(&world.serve().await);
@@ -129,7 +129,7 @@ async fn a_command_that_does_not_exist_is_told() {
     let world = World::new(State::Active);
     let user = User::with_token(&world.serve().await);
     let ran = user.run(&["exec", ID, "--", "/nowhere/command"]).await;
-    assert_eq!(ran.code, 1);
+    assert_eq!(ran.code, 127);
     assert!(
         ran.err.contains("/nowhere/command cannot be run"),
         "{}",

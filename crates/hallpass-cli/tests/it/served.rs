@@ -127,7 +127,11 @@ async fn exec_asks_for_what_is_not_active_and_keeps_stdout_for_the_command() {
 #[tokio::test]
 async fn what_is_granted_for_later_keeps_nobody_from_asking_for_now() {
     let world = World::new(State::AwaitingApproval);
-    *world.open.lock().unwrap() = vec![request(State::Scheduled, 1)];
+    let scheduled = hallpass_proto::v1::AccessRequest {
+        name: "accessRequests/ar-1123456789abcdefghjkmnpqrs".to_owned(),
+        ..request(State::Scheduled, 1)
+    };
+    *world.open.lock().unwrap() = vec![scheduled];
     let user = User::with_token(&world.serve().await);
     let child = user.start(&["exec", "prod-db-admin", "-m", "now", "--", "echo", "ran"]);
     world.called("Watch", 1).await;
@@ -171,13 +175,34 @@ async fn without_a_reason_or_a_terminal_exec_asks_for_nothing() {
     );
     *world.open.lock().unwrap() = vec![request(State::AwaitingApproval, 1)];
     let ask = ["exec", "prod-db-admin", "-m", "stuck", "--", "echo", "ran"];
+    world
+        .request
+        .send_replace(request(State::AwaitingApproval, 2));
     let ran = user.run(&ask).await;
-    assert_eq!(ran.code, 1, "{ran:?}");
+    assert_eq!(ran.code, 6, "{ran:?}");
     assert!(ran.err.contains(&format!("hallpass watch {ID}")), "{ran:?}");
+    world.request.send_replace(request(State::Active, 3));
     *world.open.lock().unwrap() = vec![request(State::Active, 1)];
     let ran = user
         .run(&["exec", "prod-db-admin", "--", "echo", "ran"])
         .await;
     assert_eq!((ran.code, ran.out.as_str()), (0, "ran\n"), "{ran:?}");
+    let later = [
+        "exec",
+        "prod-db-admin",
+        "--at",
+        "09:00",
+        "-m",
+        "x",
+        "--",
+        "true",
+    ];
+    let ran = user.run(&later).await;
+    assert_eq!(ran.code, 64, "{ran:?}");
+    assert!(ran.err.contains("hallpass request --at TIME"), "{ran:?}");
+    let unknown = user
+        .run(&["exec", "no-such", "-m", "x", "--", "true"])
+        .await;
+    assert_eq!(unknown.code, 64, "{unknown:?}");
     assert_eq!(world.count("Create"), 0);
 }

@@ -148,14 +148,14 @@ async fn mistakes_in_the_command_line_exit_64() {
         &["request"],
         &["request", "prod", "--for", "90"],
         &["request", "prod", "--for", "13h"],
-        &["show", "nonsense"],
+        &["show", "ar-nonsense"],
         &["frobnicate"],
         &[],
     ] {
         let ran = user.run(arguments).await;
         assert_eq!((ran.code, ran.out.as_str()), (64, ""), "{arguments:?}");
     }
-    let ran = user.run(&["show", "nonsense", "--output", "json"]).await;
+    let ran = user.run(&["show", "ar-nonsense", "--output", "json"]).await;
     let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap();
     assert_eq!(error["error"]["exitCode"], 64);
 }

@@ -18,7 +18,7 @@ const ROOT: &str = "root:111122223333";
 
 const OK: Option<i32> = Some(0);
 const DENIED: Option<i32> = Some(2);
-const NOT_YET: Option<i32> = Some(1);
+const NOT_YET: Option<i32> = Some(6);
 /// What `aws-call` exits with when AWS refuses, or has no such thing.
 const REFUSED: Option<i32> = Some(10);
 const FORBIDDEN: &str = "403 AccessDenied";
@@ -291,7 +291,10 @@ async fn request(
         "--no-wait",
     ];
     let ran = shell.run(&line).await?;
-    ensure!(ran.code == OK, "the request was not taken");
+    ensure!(
+        [OK, NOT_YET].contains(&ran.code),
+        "the request was not taken"
+    );
     Ok(ran.stdout)
 }
 

@@ -47,9 +47,10 @@ pub(super) async fn plans(
     }
     let mut plans = Vec::new();
     for entitlement in wanted {
-        let duration =
-            duration.map_or_else(|| usual_duration(&list, entitlement), GrantDuration::as_std);
-        let plan = match Plan::of_open(&fitting, entitlement, duration, Timestamp::now()) {
+        let said = duration.map(GrantDuration::as_std);
+        let duration = said.unwrap_or_else(|| usual_duration(&list, entitlement));
+        let now = Timestamp::now();
+        let plan = match Plan::of_open(&fitting, entitlement, (duration, said), now) {
             Some(plan) => confirmed(session, plan, &words.reason).await?,
             None => {
                 let message = message(entitlement, duration, &words, true);

@@ -39,8 +39,8 @@ pub(super) enum Step {
     Extend { by: Duration },
     /// It is there, for longer than asked.
     Have,
-    /// It was asked for already.
-    Wait,
+    /// It was asked for already; for another duration than is asked for now, where one was.
+    Wait { instead_of: Option<Duration> },
 }
 
 /// What `--dry-run` prints for programs.
@@ -53,11 +53,12 @@ pub(super) struct PlanObject {
 }
 
 impl Plan {
-    /// The plan that needs nobody's answer, because the caller has or waits for it already.
+    /// The plan that needs nobody's answer, because the caller has or waits for it already. The
+    /// duration that was said, if one was, is told from the usual one.
     pub(super) fn of_open(
         open: &[v1::AccessRequest],
         entitlement: &EntitlementId,
-        duration: Duration,
+        (duration, said): (Duration, Option<Duration>),
         now: Timestamp,
     ) -> Option<Self> {
         let plan = |step, request: &v1::AccessRequest| Self {
@@ -81,15 +82,20 @@ impl Plan {
         }
         let name = entitlement.name();
         let waiting = open.iter().find(|r| r.entitlement == name)?;
-        Some(plan(Step::Wait, waiting))
+        let asked = words::span(waiting.duration.as_ref());
+        let instead_of = asked.filter(|asked| said.is_some_and(|said| said != *asked));
+        Some(plan(Step::Wait { instead_of }, waiting))
     }
 
     /// The plan that policy's answer leads to.
     pub(super) fn of_answer(
         entitlement: &EntitlementId,
         duration: Duration,
-        answer: v1::AccessRequest,
+        mut answer: v1::AccessRequest,
     ) -> Self {
+        // The service names what it would make; nothing of that name exists.
+        answer.name.clear();
+        answer.uri.clear();
         let step = match answer.state() {
             State::Denied | State::Failed => Step::Deny {
                 why: words::why_not(&answer),
@@ -131,7 +137,7 @@ impl Plan {
                 Step::Deny { .. } => "WILL_BE_DENIED",
                 Step::Extend { .. } => "WILL_EXTEND",
                 Step::Have => "ACTIVE",
-                Step::Wait => "WAITING",
+                Step::Wait { .. } => "WAITING",
             },
             extend_by: match self.step {
                 Step::Extend { by } => Some(format!("{}s", by.as_secs())),
@@ -155,7 +161,9 @@ impl Plan {
             }
             Step::Ask { whom } => {
                 let words = view.paint("WILL ASK", Some(Colour::Yellow));
-                format!("{words} ({whom}){}", self.chosen(view))
+                let glass = words::unbroken(&self.request);
+                let glass = glass.map_or_else(String::new, |said| format!("; {said}"));
+                format!("{words} ({whom}){}{glass}", self.chosen(view))
             }
             Step::Deny { why } => {
                 format!("{}: {why}", view.paint("WILL BE DENIED", Some(Colour::Red)))
@@ -169,9 +177,17 @@ impl Plan {
                 let words = view.paint("ACTIVE", Some(Colour::Green));
                 format!("{words}{until}, which is longer than that: {id}")
             }
-            Step::Wait => {
+            Step::Wait { instead_of } => {
                 let words = view.paint("ASKED ALREADY", Some(Colour::Yellow));
-                format!("{words}: {id}")
+                match instead_of {
+                    None => format!("{words}: {id}"),
+                    Some(asked) => format!(
+                        "{words} for {}: {id}; to have it for {} instead, take that back first: \
+                         hallpass withdraw {id}",
+                        durations::words(*asked),
+                        durations::words(self.duration),
+                    ),
+                }
             }
         }
     }
@@ -197,6 +213,7 @@ impl Plan {
             (Step::Have, _) => ("ACTIVE", Colour::Green),
             (_, State::Active) => ("ACTIVATED", Colour::Green),
             (_, State::Scheduled) => ("SCHEDULED", Colour::Yellow),
+            (Step::Wait { .. }, _) => ("ASKED ALREADY", Colour::Yellow),
             _ => ("ASKED", Colour::Yellow),
         };
         let entitlement = clean(self.entitlement.as_str());
@@ -254,7 +271,8 @@ mod tests {
     fn of_open(open: &[v1::AccessRequest], seconds: u64) -> Option<Step> {
         let now = samples::view(None).now;
         let duration = Duration::from_secs(seconds);
-        Plan::of_open(open, &entitlement(), duration, now).map(|plan| plan.step)
+        let said = (duration, Some(duration));
+        Plan::of_open(open, &entitlement(), said, now).map(|plan| plan.step)
     }
 
     #[test]
@@ -282,7 +300,15 @@ mod tests {
 
     #[test]
     fn what_waits_is_not_asked_for_twice_and_other_things_do_not_count() {
-        assert_eq!(of_open(&[samples::pending()], 600), Some(Step::Wait));
+        let instead_of = Some(Duration::from_secs(5_400));
+        let other = Step::Wait { instead_of };
+        assert_eq!(of_open(&[samples::pending()], 600), Some(other));
+        let same = Step::Wait { instead_of: None };
+        assert_eq!(of_open(&[samples::pending()], 5_400), Some(same.clone()));
+        let now = samples::view(None).now;
+        let usual = (Duration::from_secs(3_600), None);
+        let plan = Plan::of_open(&[samples::pending()], &entitlement(), usual, now);
+        assert_eq!(plan.unwrap().step, same, "nothing was said");
         let other = v1::AccessRequest {
             entitlement: "entitlements/dev-read".to_owned(),
             ..samples::active()
@@ -291,11 +317,26 @@ mod tests {
     }
 
     #[test]
+    fn what_would_be_made_has_no_name_yet_and_a_glass_that_stays_whole_is_told() {
+        let answer = v1::AccessRequest {
+            break_glass: true,
+            ..samples::pending()
+        };
+        let plan = Plan::of_answer(&entitlement(), Duration::from_secs(60), answer);
+        let object = serde_json::to_value(plan.object()).unwrap();
+        assert_eq!(object["accessRequest"]["name"], serde_json::Value::Null);
+        let human = plan.human(&samples::view(None));
+        let said = "; policy does not open it by break-glass: people decide";
+        assert!(human.ends_with(said), "{human}");
+    }
+
+    #[test]
     fn people_read_before_and_after_what_it_does() {
         let view = samples::view(None);
         let now = view.now;
         let plan = |open: &[v1::AccessRequest], seconds| {
-            Plan::of_open(open, &entitlement(), Duration::from_secs(seconds), now).unwrap()
+            let duration = Duration::from_secs(seconds);
+            Plan::of_open(open, &entitlement(), (duration, Some(duration)), now).unwrap()
         };
         let extend = plan(&[samples::active()], 7_200);
         let have = plan(&[samples::active()], 60);
@@ -323,8 +364,8 @@ mod tests {
           prod-db-admin: EXTENDED, active: until 13:40:00 (in 1h30m)
         ACTIVE until 13:40:00, which is longer than that: ar-0123456789abcdefghjkmnpqrs
           prod-db-admin: ACTIVE, active: until 13:40:00 (in 1h30m)
-        ASKED ALREADY: ar-0123456789abcdefghjkmnpqrs
-          prod-db-admin: ASKED, waiting for approval: needs 1 security
+        ASKED ALREADY for 1h30m: ar-0123456789abcdefghjkmnpqrs; to have it for 1m instead, take that back first: hallpass withdraw ar-0123456789abcdefghjkmnpqrs
+          prod-db-admin: ASKED ALREADY, waiting for approval: needs 1 security
         WILL ASK (1 owner of data-owners)
           prod-db-admin: ASKED, waiting for approval: needs 1 security
         WILL ACTIVATE
