@@ -89,7 +89,7 @@ impl Read<'_> {
             end_order: self.ended_by(),
             refusals: Vec::new(),
             refused_count: self.facts.outcome.as_ref().map_or(0, |(_, o)| o.refused),
-            granted: first.filter_map(|(_, _, w)| w.shortened).last(),
+            granted: first.rev().find_map(|(_, _, w)| w.shortened),
             asked: Vec::new(),
             review: self.review(&weighings, opening.map(|(event, _)| event)),
             activated_at: opening.and_then(|(event, _)| self.facts.seen(event)),

@@ -1,4 +1,9 @@
 //! A request read from its history alone is the one that its workflow told of itself.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use std::path::Path;
 

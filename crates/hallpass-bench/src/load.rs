@@ -136,7 +136,8 @@ async fn steady(load: &Load, alice: &Clients, processes: &Processes) -> anyhow::
     let (cycles, memory_halfway) = tokio::join!(try_join_all(cycles), halfway);
     let cycles = cycles?;
     let wall = begun.elapsed();
-    let rows: [(_, fn(&Cycle) -> Duration); 4] = [
+    type Took = fn(&Cycle) -> Duration;
+    let rows: [(_, Took); 4] = [
         ("CreateAccessRequest", |c| c.asked),
         ("IssueCredentials", |c| c.issued),
         ("GetAccessRequest", |c| c.got),

@@ -12,6 +12,7 @@ pub use codes::code_name;
     missing_docs,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
+    clippy::large_enum_variant,
     reason = "generated code"
 )]
 pub mod v1 {

@@ -86,8 +86,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::NewExternalId { account } => keys::print_external_id(&account).map_err(Into::into),
         Command::NewSigningKey { file } => {
-            let key = keys::create(&file)?;
-            println!("{}", String::from(key.public_key()));
+            println!("{}", String::from(keys::create(&file)?.public_key()));
             Ok(())
         }
     }

@@ -82,13 +82,11 @@ impl Lookup {
                 format!("cloudtrail.lookup.role: {e}"),
             )
         })?;
+        let known = self.aws.accounts.get(account);
         let access = AccountAccess {
             provisioner_role_arn: Some(role),
-            external_id: self
-                .aws
-                .accounts
-                .get(account)
-                .and_then(|a| a.external_id.clone()),
+            external_id: known.and_then(|a| a.external_id.clone()),
+            previous_external_id: known.and_then(|a| a.previous_external_id.clone()),
         };
         let connection = Connection::new(&self.base, &access).await;
         let mut regions = self.config.regions.clone();
