@@ -27,6 +27,8 @@ use jiff::Timestamp;
 use tonic::{Code, Status};
 use zeroize::Zeroizing;
 
+use crate::operate::encryption::{encrypt_with, new_key};
+
 /// The account of the service's own identity, and its user there.
 const HUB: &str = "999988887777";
 
@@ -229,6 +231,39 @@ fn audited(world: &Private, bundle: &Path, more: &[&str]) -> (i32, String) {
 }
 
 #[tokio::test]
+async fn an_export_of_encrypted_histories_proves_that_the_log_has_what_is_stored() {
+    let world = Private::start().await;
+    let key = new_key(&world, "k1");
+    encrypt_with(&world, &[("k1", &key)]);
+    in_folder(&world, "interval_seconds = 3600");
+    let _service = world.serve("all").await;
+    let (alice, dave) = (world.client("alice").await, world.client("dave").await);
+    withdrawn(&alice).await;
+    run(&dave).await.unwrap();
+    let bundle = world.dir().join("export.tar");
+    exported(&world, &bundle, &[]);
+    // What is in the clear there is the service's word: that is told, and is no fault.
+    let (code, said) = audited(&world, &bundle, &[]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("1 of them encrypted"), "{said}");
+}
+
+/// Exports everything with the product's own command.
+fn exported(world: &Private, bundle: &Path, more: &[&str]) {
+    let token = world.issuer.mint("erin").unwrap();
+    let hallpass = std::process::Command::new(harness::binary("hallpass"))
+        .args(["audit", "export", "--out"])
+        .arg(bundle)
+        .args(more)
+        .env("HALLPASS_SERVER", world.server())
+        .env("HALLPASS_TOKEN", token)
+        .env("HOME", world.dir())
+        .output();
+    let hallpass = hallpass.expect("it runs");
+    assert!(hallpass.status.success(), "{hallpass:?}");
+}
+
+#[tokio::test]
 async fn an_export_proves_that_the_log_has_it_and_goes_on_from_an_earlier_checkpoint() {
     let world = Private::start().await;
     in_folder(&world, "interval_seconds = 3600");
@@ -244,20 +279,9 @@ async fn an_export_proves_that_the_log_has_it_and_goes_on_from_an_earlier_checkp
     let last = run(&dave).await.unwrap().status.unwrap();
     assert!(last.size > first.size);
     let bundle = world.dir().join("export.tar");
-    let token = world.issuer.mint("erin").unwrap();
-    let hallpass = std::process::Command::new(harness::binary("hallpass"))
-        .args(["audit", "export", "--out"])
-        .arg(&bundle)
-        .arg("--former-checkpoint")
-        .arg(&former)
-        .env("HALLPASS_SERVER", world.server())
-        .env("HALLPASS_TOKEN", token)
-        .env("HOME", world.dir())
-        .output();
-    let hallpass = hallpass.expect("it runs");
-    assert!(hallpass.status.success(), "{hallpass:?}");
-
     let former = former.display().to_string();
+    exported(&world, &bundle, &["--former-checkpoint", &former]);
+
     let with = ["--former-checkpoint", &former, "--log-key", &last.log_key];
     let (code, said) = audited(&world, &bundle, &with);
     assert_eq!(code, 0, "{said}");

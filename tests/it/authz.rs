@@ -145,7 +145,7 @@ async fn mutate(rpc: &str, caller: &Clients, name: &str) -> Result<(), Status> {
 fn mutating() -> BTreeSet<String> {
     let (writes, reads): (Vec<_>, Vec<_>) = methods().into_iter().partition(|(.., w)| *w);
     for (path, method, _) in reads {
-        let says_so = ["Export", "Get", "List", "Watch", "WhoAmI"];
+        let says_so = ["Export", "Get", "List", "Read", "Watch", "WhoAmI"];
         let says_so = says_so.iter().any(|verb| method.name().starts_with(verb));
         assert!(
             says_so,

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod check;
-mod encryption;
+pub(crate) mod encryption;
 mod figures;
 mod kms;
 mod overload;

@@ -47,6 +47,10 @@ pub struct RequestEntry {
     pub events: u64,
     /// Digest of the history that does not depend on the order of maps.
     pub history_digest: Sha256Digest,
+    /// Digest of the history as Temporal stored it, where its payloads were encrypted there: the
+    /// form that the log has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_digest: Option<Sha256Digest>,
     /// Whether it was over.
     pub closed: bool,
 }

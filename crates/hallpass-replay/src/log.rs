@@ -63,7 +63,7 @@ fn under(
     log: &Log,
 ) -> Check {
     let mut wrong = Vec::new();
-    let (mut included, mut fresh) = (0, 0);
+    let (mut included, mut encrypted, mut fresh) = (0, 0, 0);
     let proofs: BTreeSet<&str> = bundle.proofs().collect();
     for page in bundle.pages() {
         for request in page.requests.iter().filter(|r| r.closed) {
@@ -76,7 +76,10 @@ fn under(
             match shown {
                 Some(Ok((id, digest))) => {
                     included += 1;
-                    if id != request.id || digest != request.history_digest.as_str() {
+                    let stored = request.stored_digest.as_ref();
+                    encrypted += usize::from(stored.is_some());
+                    let logged = stored.unwrap_or(&request.history_digest);
+                    if id != request.id || digest != logged.as_str() {
                         wrong.push(format!("{}: the log has another history", request.id));
                     }
                 }
@@ -116,6 +119,12 @@ fn under(
         Err(why) => wrong.push(why),
     }
     let mut check = Check::of("logged", CLAIM, wrong, seen);
+    if encrypted > 0 && check.verdict == Verdict::Holds {
+        check.evidence.push(format!(
+            "the log has {encrypted} of them encrypted: that they open to this is the service's word"
+        ));
+        check.verdict = Verdict::Unchecked;
+    }
     let unused = proofs.contains(CONSISTENCY) && log.former.is_none();
     if unused && check.verdict == Verdict::Holds {
         let why = "the proof that an earlier log was kept needs --former-checkpoint";

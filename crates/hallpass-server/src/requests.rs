@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use hallpass_evidence::Envelope;
-use hallpass_types::{AccessRequestId, AccessRequestSpec, RequestId};
+use hallpass_types::{AccessRequestId, AccessRequestSpec, RequestId, Sha256Digest};
 use hallpass_workflows::AccessRequest;
 use hallpass_workflows::names::{SA_ENTITLEMENT, SA_PHASE, SA_REQUESTER, TASK_QUEUE, workflow_id};
 use hallpass_workflows::wire::{ExtendReply, IssueReply, Look, LookInput};
@@ -62,6 +62,14 @@ pub(crate) enum RequestsError {
 pub(crate) enum Started {
     New,
     Existing,
+}
+
+/// A history in the clear.
+#[derive(Clone, Debug)]
+pub(crate) struct Opened {
+    pub(crate) history: History,
+    /// Digest of the history as it is stored, where that is encrypted.
+    pub(crate) stored_digest: Option<Sha256Digest>,
 }
 
 /// The door to Temporal. Cheap to clone.
@@ -232,7 +240,7 @@ impl Requests {
     pub(crate) async fn history(
         &self,
         id: &AccessRequestId,
-    ) -> Result<(History, String), RequestsError> {
+    ) -> Result<(Opened, String), RequestsError> {
         let handle = self
             .client
             .get_workflow_handle::<AccessRequest>(workflow_id(id));
@@ -251,10 +259,17 @@ impl Requests {
     }
 
     /// A history with its payloads decrypted, where they are encrypted.
-    pub(crate) async fn opened(&self, history: History) -> Result<History, RequestsError> {
+    pub(crate) async fn opened(&self, stored: History) -> Result<Opened, RequestsError> {
+        let failed = "read an encrypted history";
         let codec = self.client.options().data_converter.codec();
-        let opened = hallpass_codec::open_history(history, codec).await;
-        opened.map_err(|error| unavailable("read an encrypted history", error))
+        let opened = hallpass_codec::open_history(stored.clone(), codec).await;
+        let history = opened.map_err(|error| unavailable(failed, error))?;
+        let digest = (history != stored).then(|| hallpass_audit::digest(&stored));
+        let stored_digest = digest.transpose().map_err(|e| unavailable(failed, e))?;
+        Ok(Opened {
+            history,
+            stored_digest,
+        })
     }
 
     /// Whether Temporal still has the request.

@@ -12,7 +12,7 @@ use prost::Message as _;
 use serde_json::Value;
 
 /// Makes an encryption key with the product's own command.
-fn new_key(world: &Private, name: &str) -> PathBuf {
+pub(crate) fn new_key(world: &Private, name: &str) -> PathBuf {
     let path = world.dir().join(format!("{name}.key"));
     let made = std::process::Command::new(harness::binary("hallpassd"))
         .arg("new-encryption-key")
@@ -24,7 +24,7 @@ fn new_key(world: &Private, name: &str) -> PathBuf {
 }
 
 /// Services started from now on encrypt with the first of these keys and read with all.
-fn encrypt_with(world: &Private, keys: &[(&str, &PathBuf)]) {
+pub(crate) fn encrypt_with(world: &Private, keys: &[(&str, &PathBuf)]) {
     world.configure(|config| {
         let temporal = config["temporal"].as_table_mut().unwrap();
         let mut table = toml::Table::new();

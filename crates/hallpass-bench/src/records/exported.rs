@@ -98,6 +98,7 @@ async fn request(
         id: id.to_string(),
         events: variant.history.events.len() as u64,
         history_digest: hallpass_audit::digest(&variant.history)?,
+        stored_digest: None,
         closed: true,
     })
 }

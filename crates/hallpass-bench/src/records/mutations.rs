@@ -94,6 +94,7 @@ fn bundle(name: &str, history: &History) -> anyhow::Result<Vec<u8>> {
             id,
             events: history.events.len() as u64,
             history_digest: hallpass_audit::digest(history)?,
+            stored_digest: None,
             closed: true,
         }],
         files: files.iter().map(entry).collect::<Vec<_>>(),

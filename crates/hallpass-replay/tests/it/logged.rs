@@ -107,7 +107,12 @@ impl World {
 }
 
 /// One page, truly signed, of these histories and whatever else.
-fn export(histories: &[History], mut files: Files) -> Bundle {
+fn export(histories: &[History], files: Files) -> Bundle {
+    export_of_encrypted(histories, &[], files)
+}
+
+/// The same, of histories that are said to be encrypted where they are stored.
+fn export_of_encrypted(histories: &[History], stored: &[History], mut files: Files) -> Bundle {
     let mut requests = Vec::new();
     for (n, history) in histories.iter().enumerate() {
         let packed = compress(&history.encode_to_vec()).unwrap();
@@ -116,6 +121,7 @@ fn export(histories: &[History], mut files: Files) -> Bundle {
             id: id(n).to_string(),
             events: history.events.len() as u64,
             history_digest: hallpass_audit::digest(history).unwrap(),
+            stored_digest: stored.get(n).map(|h| hallpass_audit::digest(h).unwrap()),
             closed: true,
         });
     }
@@ -206,6 +212,26 @@ async fn a_history_that_is_in_the_log_is_proved_and_none_can_be_left_out_or_chan
     rewritten[0] = stored::named("returned");
     let check = logged(&export(&rewritten, proofs), None);
     assert!(check.evidence[0].contains("another history"), "{check:?}");
+}
+
+#[tokio::test]
+async fn of_encrypted_histories_the_log_has_what_is_stored_and_no_more_is_claimed() {
+    let (clear, stored) = (
+        over(),
+        [stored::named("returned"), stored::named("revoked")],
+    );
+    let clear = &clear[..2];
+    let proofs = World::of(&stored, 5).await.proofs(None).await;
+    let check = logged(&export_of_encrypted(clear, &stored, proofs.clone()), None);
+    assert_eq!(check.verdict, Verdict::Unchecked, "{check:?}");
+    let told = check
+        .evidence
+        .iter()
+        .any(|e| e.contains("2 of them encrypted"));
+    assert!(told, "{check:?}");
+    let [first, second] = stored;
+    let check = logged(&export_of_encrypted(clear, &[second, first], proofs), None);
+    assert_eq!(check.verdict, Verdict::Broken, "{check:?}");
 }
 
 #[tokio::test]

@@ -38,7 +38,8 @@ impl AuditService for Audit {
             self.0.visible(&caller, &id, look).await?;
         }
         let history = self.0.requests.history(&id).await;
-        let (history, run_id) = history.map_err(|e| errors::from_requests(e, &id.name()))?;
+        let (opened, run_id) = history.map_err(|e| errors::from_requests(e, &id.name()))?;
+        let history = opened.history;
         let entries = hallpass_audit::timeline(&history)
             .into_iter()
             .map(|e| TimelineEntry {

@@ -6,12 +6,11 @@ use hallpass_archive::{ArchiveError, Record};
 use hallpass_types::{AccessRequestId, RequestSnapshot};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use temporalio_common::protos::temporal::api::history::v1::History;
 use tonic::Status;
 
 use super::{Api, errors};
 use crate::archive::Archiver;
-use crate::requests::{Filter, RequestsError};
+use crate::requests::{Filter, Opened, RequestsError};
 
 /// What a position in the archive begins with; one in Temporal's lists begins with a digest.
 const ARCHIVE: &[u8] = b"archive:";
@@ -19,12 +18,16 @@ const ARCHIVE: &[u8] = b"archive:";
 const AT_ONCE: usize = 8;
 
 /// A request, its run and its history.
-pub(super) type Exported = (AccessRequestId, String, History);
+pub(super) struct Exported {
+    pub(super) id: AccessRequestId,
+    pub(super) run: String,
+    pub(super) opened: Opened,
+}
 
 /// A request that Temporal has forgotten.
 pub(super) struct Beyond {
     pub(super) run: String,
-    pub(super) history: History,
+    pub(super) opened: Opened,
     pub(super) snapshot: RequestSnapshot,
 }
 
@@ -70,9 +73,11 @@ pub(super) async fn histories(
     if is_beyond(position) {
         let size = usize::try_from(size).unwrap_or_default();
         let (found, next) = page(api, filter, size, position).await?;
-        let found = found
-            .into_iter()
-            .map(|b| (b.snapshot.spec.id, b.run, b.history));
+        let found = found.into_iter().map(|beyond| Exported {
+            id: beyond.snapshot.spec.id,
+            run: beyond.run,
+            opened: beyond.opened,
+        });
         return Ok((found.collect(), next));
     }
     let listed = api.requests.list(filter, size, position).await;
@@ -80,7 +85,7 @@ pub(super) async fn histories(
     let mut histories = Vec::new();
     for id in ids {
         match api.requests.history(&id).await {
-            Ok((history, run)) => histories.push((id, run, history)),
+            Ok((opened, run)) => histories.push(Exported { id, run, opened }),
             // Deleted by retention between the list and the look.
             Err(RequestsError::NotFound) => {}
             Err(error) => return Err(errors::from_requests(error, &id.name())),
@@ -163,8 +168,8 @@ async fn look(
         let why = format!("the archived history of {id} cannot be read: {e}");
         errors::from_archive(&ArchiveError::Damaged(why))
     })?;
-    let history = api.requests.opened(history).await.map_err(failed)?;
-    let Some(snapshot) = hallpass_audit::snapshot(&history) else {
+    let opened = api.requests.opened(history).await.map_err(failed)?;
+    let Some(snapshot) = hallpass_audit::snapshot(&opened.history) else {
         return Ok(None);
     };
     let wanted = in_period(filter, snapshot.created_at)
@@ -178,7 +183,7 @@ async fn look(
             .is_none_or(|what| *what == snapshot.spec.entitlement);
     Ok(wanted.then(|| Beyond {
         run: record.run.to_string(),
-        history,
+        opened,
         snapshot,
     }))
 }

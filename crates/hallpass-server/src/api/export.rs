@@ -185,15 +185,16 @@ impl Export {
             Some(id) => {
                 let found = self.api.requests.history(id).await;
                 let found = found.map_err(|e| errors::from_requests(e, &id.name()));
-                let (history, run) = found?;
-                (vec![(id.clone(), run, history)], Vec::new())
+                let (opened, run) = found?;
+                let id = id.clone();
+                (vec![Exported { id, run, opened }], Vec::new())
             }
             None => {
                 beyond::histories(&self.api, &self.list, self.page_size, &place.position).await?
             }
         };
-        histories.retain(|(id, _, history)| {
-            let account = hallpass_audit::account(history);
+        histories.retain(|Exported { id, opened, .. }| {
+            let account = hallpass_audit::account(&opened.history);
             let wanted = self.filter.account.is_none() || self.filter.account == account;
             // Retention may delete between two pages what the first one had.
             wanted && self.done.insert(id.clone())
@@ -213,8 +214,8 @@ impl Export {
                 self.bundle_page(&place, &next, &histories, proofs)?
             }
             _ => {
-                for (id, _, history) in &histories {
-                    let content = rendered(self.format, id, history);
+                for Exported { id, opened, .. } in &histories {
+                    let content = rendered(self.format, id, &opened.history);
                     self.file(format!("{id}"), content);
                 }
                 Vec::new()
@@ -250,7 +251,8 @@ impl Export {
     ) -> Result<Vec<u8>, Status> {
         let mut requests = Vec::new();
         let mut policies = BTreeSet::new();
-        for (id, _, history) in histories {
+        for Exported { id, opened, .. } in histories {
+            let history = &opened.history;
             let packed = compress(&history.encode_to_vec()).map_err(|e| errors::internal(&e))?;
             files.insert(format!("{HISTORIES}{id}{HISTORY}"), packed);
             policies.extend(answers(history).into_iter().map(|a| a.answer.policy_digest));
@@ -259,6 +261,7 @@ impl Export {
                 events: u64::try_from(history.events.len()).unwrap_or(u64::MAX),
                 history_digest: hallpass_audit::digest(history)
                     .map_err(|e| errors::internal(&e))?,
+                stored_digest: opened.stored_digest.clone(),
                 closed: is_closed(history),
             });
         }
@@ -327,8 +330,8 @@ impl Export {
         let (Some(archiver), Some(head)) = (&self.api.archiver, head) else {
             return Ok(files);
         };
-        for (id, run, history) in histories {
-            if !is_closed(history) {
+        for Exported { id, run, opened } in histories {
+            if !is_closed(&opened.history) {
                 continue;
             }
             let proof = archiver.inclusion(&head, id, run).await;
