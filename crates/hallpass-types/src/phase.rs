@@ -58,6 +58,24 @@ impl Phase {
         }
     }
 
+    /// As people say it, for instance `waiting for approval`.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Checking => "being checked",
+            Self::AwaitingApproval => "waiting for approval",
+            Self::Scheduled => "scheduled",
+            Self::Provisioning => "being provisioned",
+            Self::Active => "active",
+            Self::Ending => "ending",
+            Self::Stuck => "stuck",
+            Self::Ended => "ended",
+            Self::Denied => "denied",
+            Self::Lapsed => "lapsed",
+            Self::Withdrawn => "withdrawn",
+            Self::Failed => "failed",
+        }
+    }
+
     /// Whether nothing can follow.
     pub fn is_final(self) -> bool {
         matches!(

@@ -41,7 +41,7 @@ pub(super) fn must_be_active(snapshot: &RequestSnapshot, name: &str) -> Result<(
     Err(errors::precondition(
         "STATE",
         name,
-        &format!("the request is {phase}, not active"),
+        &format!("the request is {}, not active", phase.words()),
     ))
 }
 
@@ -237,7 +237,7 @@ impl AccessService for Access {
             ) {
                 return Ok(());
             }
-            let why = format!("the request is {phase}, not waiting");
+            let why = format!("the request is {}, not waiting", phase.words());
             Err(errors::precondition("STATE", &name, &why))
         };
         let order = Order::Withdraw { reason };
@@ -300,7 +300,8 @@ impl AccessService for Access {
         let reply = match self.0.requests.issue(&id, &request_id, &envelope).await {
             // A closed workflow knows only ids it has answered before.
             Err(RequestsError::NotFound) => {
-                let why = format!("the request is {}, not active", snapshot.state.phase());
+                let phase = snapshot.state.phase().words();
+                let why = format!("the request is {phase}, not active");
                 return Err(errors::precondition("STATE", &name, &why));
             }
             reply => reply.map_err(|e| errors::from_requests(e, &name))?,

@@ -217,6 +217,7 @@ fn must_be_in_review(snapshot: &RequestSnapshot, name: &str) -> Result<(), Statu
     let why = match &snapshot.review {
         Some(review) if review.is_open() && phase.is_final() => return Ok(()),
         Some(review) if review.is_open() => {
+            let phase = phase.words();
             format!("the request is {phase}: a review is closed when access is over")
         }
         _ => "no review is open".to_owned(),
@@ -304,7 +305,8 @@ impl Approval {
         match answer.flatten() {
             Some(no) => Err(errors::denied_by_policy(&no)),
             None if !is_undecided(snapshot) => {
-                let why = format!("the request is {}, not waiting", snapshot.state.phase());
+                let phase = snapshot.state.phase().words();
+                let why = format!("the request is {phase}, not waiting");
                 let name = snapshot.spec.id.name();
                 Err(errors::precondition("STATE", &name, &why))
             }

@@ -59,7 +59,10 @@ pub(super) async fn extend(
 }
 
 fn not_active(snapshot: &RequestSnapshot) -> Status {
-    let why = format!("the request is {}, not active", snapshot.state.phase());
+    let why = format!(
+        "the request is {}, not active",
+        snapshot.state.phase().words()
+    );
     errors::precondition("STATE", &snapshot.spec.id.name(), &why)
 }
 
