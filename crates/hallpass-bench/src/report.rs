@@ -98,7 +98,11 @@ impl Report {
                 row.name, row.count, row.p50_ms, row.p90_ms, row.p99_ms, row.max_ms
             );
             let words = |map: &BTreeMap<&str, f64>, unit: &str| {
-                let words = map.iter().map(|(k, v)| format!("{k} {v:.1}{unit}"));
+                // A small share says nothing with one digit.
+                let digits = |v: &f64| if v.abs() < 1.0 { 3 } else { 1 };
+                let words = map
+                    .iter()
+                    .map(|(k, v)| format!("{k} {v:.*}{unit}", digits(v)));
                 words.collect::<Vec<_>>().join(", ")
             };
             if !row.cpu_ms.is_empty() {
