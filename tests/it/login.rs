@@ -355,7 +355,7 @@ async fn an_approver_signs_in_once_more_and_the_provider_signs_the_decision() {
     ask[1] = "prod-export";
     let asked = alice.run(&ask).await;
     let id = asked.stdout.trim().to_owned();
-    assert_eq!(asked.code, 0, "{asked:?}");
+    assert_eq!(asked.code, 6, "{asked:?}");
 
     // Somebody else sits at the browser: the provider signs, but in another name.
     let mut approving = Login::start(&bob, &["approve", &id, "-m", "seen"]);

@@ -77,6 +77,9 @@ pub struct Admitted {
     /// Whether activities that give access tell that they live; those of earlier builds did not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub giving_beats: bool,
+    /// Whether decisions are bounded; earlier builds heard any number.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bounds_decisions: bool,
 }
 
 /// The signed facts that later activities verify again for themselves.

@@ -113,9 +113,10 @@ impl Envelope {
         let mut writing = self.writing.lock().await;
         let age = writing.as_ref().map_or(Age::Spent, |w| w.age(now));
         if age != Age::Fresh {
+            let asked = Instant::now();
             match (self.fresh(now).await, writing.as_mut()) {
                 (Ok(fresh), _) => *writing = Some(fresh),
-                (Err(_), Some(old)) if age == Age::Due => old.refused = Some(now),
+                (Err(_), Some(old)) if age == Age::Due => old.refused = Some(now + asked.elapsed()),
                 (Err(error), _) => return Err(error),
             }
         }

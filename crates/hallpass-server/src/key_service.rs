@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -13,6 +14,9 @@ use crate::figures;
 
 /// What data keys are bound to: one of another namespace does not open.
 const CONTEXT: &str = "temporal-namespace";
+
+/// How long a new data key may take.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A key of AWS KMS.
 #[derive(Debug)]
@@ -40,7 +44,10 @@ impl Kms {
 impl KeyService for Kms {
     fn generate(&self) -> BoxFuture<'_, Result<FreshKey, KeyServiceError>> {
         async {
-            let fresh = self.0.generate().await.map_err(|e| self.failed(&e))?;
+            // Whoever encrypts waits for it, ends among them, and the key in use is good for hours.
+            let fresh = tokio::time::timeout(PATIENCE, self.0.generate()).await;
+            let late = |_| KeyServiceError("KMS does not answer".to_owned());
+            let fresh = fresh.map_err(late)?.map_err(|e| self.failed(&e))?;
             Ok(FreshKey {
                 clear: fresh.clear,
                 wrapped: fresh.wrapped,

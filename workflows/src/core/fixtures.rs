@@ -162,6 +162,7 @@ pub(super) fn waiting_for(requester: Principal) -> (RequestCore, AccessRequestSp
         exception: None,
         notifies: false,
         giving_beats: false,
+        bounds_decisions: true,
     };
     let mut core = RequestCore::new(RUN.to_owned(), now());
     core.admit(Box::new(admitted), now());

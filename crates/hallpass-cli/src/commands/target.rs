@@ -212,8 +212,8 @@ fn candidates(
     several.iter().map(candidate).collect()
 }
 
-/// What this machine remembers of an entitlement with these values, and whether that must be what is
-/// meant. It may have ended early since.
+/// What this machine remembers of an entitlement with these values, where that is one access, and
+/// whether it must be what is meant. It may have ended early since.
 pub(super) fn noted(
     cx: &Context,
     entitlement: &EntitlementId,
@@ -227,9 +227,9 @@ pub(super) fn noted(
         [one, two] => one.parameters == two.parameters,
         _ => true,
     });
-    let first = all.into_iter().next()?;
+    let first = all.into_iter().next().filter(|_| is_one)?;
     let is_sure = first.parameters.is_empty() || !choices.parameters.is_empty();
-    Some((first.id, is_one && is_sure))
+    Some((first.id, is_sure))
 }
 
 /// The active request for `entitlement` that ends last.

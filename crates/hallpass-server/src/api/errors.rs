@@ -116,6 +116,8 @@ pub(crate) fn recorded() -> Status {
 }
 
 pub(crate) fn too_many(retry_after: Duration) -> Status {
+    // What is due within the clock's own grain is not now: who is told zero comes back at once.
+    let retry_after = retry_after.max(Duration::from_millis(1));
     let details = ErrorDetails::with_retry_info(Some(retry_after));
     let why = "too many calls; wait and try again";
     Status::with_error_details(Code::ResourceExhausted, why, details)

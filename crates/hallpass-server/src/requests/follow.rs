@@ -16,6 +16,8 @@ use super::{CALL, Requests, RequestsError, Started, unavailable};
 
 /// Longer than Temporal's own long poll, which answers empty after about 20 s.
 const LONG_POLL: Duration = Duration::from_secs(60);
+/// A poll that is broken off sooner is no timeout, and asking again at once would spin.
+const SHORTEST_WAIT: Duration = Duration::from_millis(500);
 /// How long a caller waits for a request to be worked out before seeing it as it is.
 const SETTLE: Duration = Duration::from_secs(15);
 
@@ -154,6 +156,8 @@ impl Requests {
             ..Default::default()
         });
         request.set_timeout(at_most);
+        let asked = Instant::now();
+        let waited = || asked.elapsed() >= at_most.min(SHORTEST_WAIT);
         let mut service = self.client.connection().workflow_service();
         match service.get_workflow_execution_history(request).await {
             Ok(answer) => {
@@ -163,7 +167,7 @@ impl Requests {
                 Ok((events, !position.is_empty()))
             }
             Err(status) if status.code() == tonic::Code::NotFound => Err(RequestsError::NotFound),
-            Err(status) if is_timeout(&status) => Ok((Vec::new(), true)),
+            Err(status) if is_timeout(&status) && waited() => Ok((Vec::new(), true)),
             Err(status) => Err(unavailable("watch a request", status)),
         }
     }

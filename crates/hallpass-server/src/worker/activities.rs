@@ -237,6 +237,7 @@ impl Bodies {
             exception,
             notifies: self.notifier.is_some(),
             giving_beats: true,
+            bounds_decisions: true,
             spec,
             entitlement,
         })))

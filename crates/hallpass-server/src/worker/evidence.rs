@@ -6,8 +6,8 @@
 use hallpass_evidence::{Envelope, Keyring, Order, Statement};
 use hallpass_policy::{Bundle, FillError, RequestFacts, Said};
 use hallpass_types::{
-    AccessRequestId, AccessRequestSpec, DecisionToken, EndInstant, Entitlement, EvidenceLevel,
-    GrantDuration, LONGEST_LEAD, Principal, RequestId, Sha256Digest, Verdict,
+    AccessMode, AccessRequestId, AccessRequestSpec, DecisionToken, EndInstant, Entitlement,
+    EvidenceLevel, GrantDuration, LONGEST_LEAD, Principal, RequestId, Sha256Digest, Verdict,
 };
 use hallpass_workflows::names::workflow_id;
 use hallpass_workflows::wire::Evidence;
@@ -289,7 +289,16 @@ fn opens(e: &Entitlement) -> impl PartialEq + '_ {
 /// and may be changed while a grant is open.
 pub(super) fn with_ids_of(admitted: &Entitlement, current: Option<&Entitlement>) -> Entitlement {
     let mut entitlement = admitted.clone();
-    if let Some(current) = current.filter(|c| c.access == admitted.access) {
+    let opens_same = |c: &&Entitlement| match (&c.access, &admitted.access) {
+        (
+            AccessMode::Assume { role_arn, .. },
+            AccessMode::Assume {
+                role_arn: other, ..
+            },
+        ) => role_arn == other,
+        (now, then) => now == then,
+    };
+    if let Some(current) = current.filter(opens_same) {
         entitlement.external_id = current.external_id.clone();
         entitlement.previous_external_id = current.previous_external_id.clone();
         let changed = admitted.external_id != current.external_id;
