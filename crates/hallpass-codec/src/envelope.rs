@@ -288,7 +288,7 @@ pub(crate) mod tests {
         assert_eq!(wrapped_at(&envelope, due).unwrap(), first);
         assert_eq!(wrapped_at(&envelope, due + PAUSE / 2).unwrap(), first);
         assert_eq!(service.calls(), 2, "it is not asked for each payload");
-        assert_eq!(wrapped_at(&envelope, due + PAUSE).unwrap(), first);
+        assert_eq!(wrapped_at(&envelope, due + PAUSE * 2).unwrap(), first);
         assert_eq!(service.calls(), 3);
         let refused = wrapped_at(&envelope, start + LAST_USE).unwrap_err();
         assert_eq!(refused.to_string(), "nobody answers");

@@ -12,6 +12,7 @@ use crate::chain;
 use crate::verify::Seen;
 
 const CLAIM: &str = "the transparency log includes every closed history, as it is here";
+const NEEDS_FORMER: &str = "the proof that an earlier log was kept needs --former-checkpoint";
 /// A request that closed so long before the export should have been in the log.
 const LATE: SignedDuration = SignedDuration::from_hours(1);
 
@@ -118,17 +119,25 @@ fn under(
         Ok(Some(words)) => seen.push_str(&format!("; {words}")),
         Err(why) => wrong.push(why),
     }
-    let mut check = Check::of("logged", CLAIM, wrong, seen);
-    if encrypted > 0 && check.verdict == Verdict::Holds {
-        check.evidence.push(format!(
-            "the log has {encrypted} of them encrypted: that they open to this is the service's word"
-        ));
-        check.verdict = Verdict::Unchecked;
-    }
-    let unused = proofs.contains(CONSISTENCY) && log.former.is_none();
-    if unused && check.verdict == Verdict::Holds {
-        let why = "the proof that an earlier log was kept needs --former-checkpoint";
-        check.evidence.push(why.to_owned());
+    let needs_former = proofs.contains(CONSISTENCY) && log.former.is_none();
+    let check = Check::of("logged", CLAIM, wrong, seen);
+    left_open(check, encrypted, needs_former)
+}
+
+/// A check that holds as far as it goes, and what it leaves open.
+fn left_open(mut check: Check, encrypted: usize, needs_former: bool) -> Check {
+    let open = [
+        (encrypted > 0).then(|| {
+            format!(
+                "the log has {encrypted} of them encrypted: that they open to this is the \
+                 service's word"
+            )
+        }),
+        needs_former.then(|| NEEDS_FORMER.to_owned()),
+    ];
+    let open: Vec<_> = open.into_iter().flatten().collect();
+    if check.verdict == Verdict::Holds && !open.is_empty() {
+        check.evidence.extend(open);
         check.verdict = Verdict::Unchecked;
     }
     check

@@ -354,7 +354,7 @@ mod tests {
         // A replay of what an earlier build heard must hear the same.
         let mut earlier = core.clone();
         earlier.admitted.as_mut().unwrap().bounds_decisions = false;
-        assert_eq!(decide(&mut earlier, "bob", 104), "new");
+        assert_eq!(decide(&mut earlier, "bob", 105), "new");
         assert_eq!(decide(&mut core, "bob", 100), "again");
         for n in 0..28 {
             let who = format!("person-{}", n / 4);
