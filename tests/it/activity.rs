@@ -10,6 +10,16 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+const ASK: [&str; 7] = [
+    "request",
+    "sandbox-reports",
+    "--for",
+    "5m",
+    "-m",
+    "look",
+    "--yes",
+];
+
 /// A record of a call by a session of `role`.
 fn record(n: u32, call: &str, error: Option<&str>, role: &str, session: [&str; 3]) -> Value {
     let [key, principal, identity] = session;
@@ -39,16 +49,7 @@ fn record(n: u32, call: &str, error: Option<&str>, role: &str, session: [&str; 3
 async fn calls_are_listed_with_their_request_and_the_unexplained_are_told() {
     let world = Shared::get().await;
     let (alice, erin) = (Cli::of(world, "alice"), Cli::of(world, "erin"));
-    let asked = [
-        "request",
-        "sandbox-reports",
-        "--for",
-        "5m",
-        "-m",
-        "look",
-        "--yes",
-    ];
-    let id = alice.run(&asked).await.id();
+    let id = alice.run(&ASK).await.id();
     alice.run(&["creds", &id]).await.expect(0);
     let shown = alice.run(&["show", &id, "--output", "json"]).await.json();
     let role = shown["roleArn"].as_str().unwrap();
@@ -238,16 +239,7 @@ async fn the_service_reads_its_trail_and_only_what_the_request_can_be_about() {
 async fn a_service_without_a_trail_says_so() {
     let world = Shared::get().await;
     let (alice, erin) = (Cli::of(world, "alice"), Cli::of(world, "erin"));
-    let asked = [
-        "request",
-        "sandbox-reports",
-        "--for",
-        "5m",
-        "-m",
-        "look",
-        "--yes",
-    ];
-    let id = alice.run(&asked).await.id();
+    let id = alice.run(&ASK).await.id();
     let ran = erin.run(&["audit", "activity", &id, "--trail"]).await;
     assert_ne!(ran.code, 0);
     assert!(ran.stderr.contains("[cloudtrail]"), "{ran:?}");
