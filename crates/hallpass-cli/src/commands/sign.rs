@@ -138,7 +138,8 @@ fn nonce(
     Ok(statement.nonce())
 }
 
-/// The rest of what is signed: whoever signs has to see all of it here, whatever was shown before.
+/// The rest of what is signed, and what sessions are bound to: whoever signs has to see all of it
+/// here, whatever was shown before.
 fn choices(request: &v1::AccessRequest, message: &v1::DecideAccessRequestRequest) -> String {
     let mut said = String::new();
     if !request.parameters.is_empty() {
@@ -156,6 +157,7 @@ fn choices(request: &v1::AccessRequest, message: &v1::DecideAccessRequestRequest
     if let Some(bound) = words::span(message.at_most.as_ref()) {
         said.push_str(&format!(", for at most {}", durations::words(bound)));
     }
+    said.push_str(&words::and_usable(request.entitlement_details.as_ref()));
     said
 }
 
@@ -267,6 +269,18 @@ mod tests {
                 "{shown}"
             );
         }
+    }
+
+    #[test]
+    fn whoever_signs_is_shown_what_sessions_are_bound_to() {
+        let bound = v1::AccessRequest {
+            entitlement_details: Some(crate::output::samples::bound()),
+            ..request()
+        };
+        let shown = choices(&bound, &Default::default());
+        let expected = ", usable only from 203.0.113.0/24 or vpce-1a2b3c4d, in organization \
+                        o-a1b2c3d4e5";
+        assert_eq!(shown, expected);
     }
 
     #[test]

@@ -122,6 +122,10 @@ shape!(
         allowed_duration: Option<String> = span(w.allowed_duration.as_ref()),
         region: String = w.region.clone(),
         parameters: Vec<Parameter> = list(&w.parameters),
+        source_ips: Vec<String> = w.source_ips.clone(),
+        source_vpces: Vec<String> = w.source_vpces.clone(),
+        org_id: String = w.org_id.clone(),
+        max_session: Option<String> = span(w.max_session.as_ref()),
     }
 );
 
@@ -381,6 +385,16 @@ mod tests {
     fn durations_keep_milliseconds() {
         let d = |seconds, nanos| span(Some(&prost_types::Duration { seconds, nanos })).unwrap();
         assert_eq!([d(3_600, 0), d(0, 412_300_000)], ["3600s", "0.412s"]);
+    }
+
+    #[test]
+    fn programs_read_what_sessions_are_bound_to() {
+        let bound = serde_json::to_value(Entitlement::from(&crate::output::samples::bound()));
+        let bound = bound.unwrap();
+        assert_eq!(bound["sourceIps"], serde_json::json!(["203.0.113.0/24"]));
+        assert_eq!(bound["sourceVpces"], serde_json::json!(["vpce-1a2b3c4d"]));
+        assert_eq!(bound["orgId"], "o-a1b2c3d4e5");
+        assert_eq!(bound["maxSession"], "900s");
     }
 
     #[test]

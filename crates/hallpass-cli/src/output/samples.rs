@@ -64,6 +64,17 @@ pub(crate) fn entitlement() -> v1::Entitlement {
     }
 }
 
+/// The same, with sessions that are bound and short.
+pub(crate) fn bound() -> v1::Entitlement {
+    v1::Entitlement {
+        source_ips: vec!["203.0.113.0/24".to_owned()],
+        source_vpces: vec!["vpce-1a2b3c4d".to_owned()],
+        org_id: "o-a1b2c3d4e5".to_owned(),
+        max_session: Some(span(900)),
+        ..entitlement()
+    }
+}
+
 /// Approved; starts at 14:00.
 pub(crate) fn scheduled() -> v1::AccessRequest {
     v1::AccessRequest {

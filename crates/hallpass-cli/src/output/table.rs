@@ -153,7 +153,7 @@ pub(crate) fn entitlements(view: &View, list: &[v1::Entitlement]) -> String {
             let allowed = words::span(e.allowed_duration.as_ref());
             vec![
                 words::entitlement(&e.name),
-                clean(&e.title),
+                clean(&e.title) + &words::and_usable(Some(e)),
                 format!("{} {}", clean(&e.account_name), clean(&e.account)),
                 clean(&e.environment),
                 words::risk(e.risk),
@@ -279,7 +279,7 @@ pub(crate) fn queue(view: &View, list: &[v1::AccessRequest]) -> String {
             let mut row = vec![
                 words::id(r),
                 words::who(r.requester.as_ref()),
-                words::with_values(r),
+                words::with_values(r) + &words::and_usable(r.entitlement_details.as_ref()),
                 words::span(r.duration.as_ref()).map_or_else(String::new, durations::words),
                 match words::is_final(r.state()) {
                     true => "review".to_owned(),
@@ -436,6 +436,29 @@ mod tests {
         ID                             WHO  ENTITLEMENT                    ACCOUNT                 RISK  PUT TO                 FOR    NEEDS       WHEN           REASON
         ar-0123456789abcdefghjkmnpqrs  Ada  prod-db-admin (prefix=orders)  prod-data 111122223333  high  data-owners, security  1h30m  1 security  lapses in 50m  stuck[2J migration of orders
         ");
+    }
+
+    #[test]
+    fn lists_of_what_can_be_had_and_decided_say_what_sessions_are_bound_to() {
+        let waits = v1::AccessRequest {
+            entitlement_details: Some(samples::bound()),
+            ..samples::pending()
+        };
+        let bound =
+            "usable only from 203.0.113.0/24 or vpce-1a2b3c4d, in organization o-a1b2c3d4e5";
+        let text = queue(&samples::view(None), std::slice::from_ref(&waits));
+        let expected = format!("prod-db-admin (prefix=orders), {bound}  prod-data");
+        assert!(text.contains(&expected), "{text}");
+        let text = entitlements(&samples::view(None), &[samples::bound()]);
+        let expected = format!("Database admin, {bound}  prod-data");
+        assert!(text.contains(&expected), "{text}");
+        // In a terminal as well, whatever its width.
+        for width in [40, 60, 80, 120] {
+            let text = queue(&samples::view(Some(width)), std::slice::from_ref(&waits));
+            for word in ["203.0.113.0/24", "vpce-1a2b3c4d", "o-a1b2c3d4e5"] {
+                assert!(text.contains(word), "{width}: {text}");
+            }
+        }
     }
 
     #[test]

@@ -162,6 +162,31 @@ fn listed(values: &BTreeMap<String, String>) -> String {
     clean(&all.join(", "))
 }
 
+/// What its sessions are bound to, where they are: `only from 203.0.113.0/24 or vpce-1a2b3c4d, in
+/// organization o-a1b2c3d4e5`.
+pub(crate) fn usable(entitlement: Option<&v1::Entitlement>) -> String {
+    let Some(e) = entitlement else {
+        return String::new();
+    };
+    let places = e.source_ips.iter().chain(&e.source_vpces);
+    let places: Vec<_> = places.map(|place| clean(place)).collect();
+    let from = (!places.is_empty()).then(|| format!("from {}", places.join(" or ")));
+    let within = (!e.org_id.is_empty()).then(|| format!("in organization {}", clean(&e.org_id)));
+    let bounds: Vec<_> = from.into_iter().chain(within).collect();
+    match bounds.is_empty() {
+        true => String::new(),
+        false => format!("only {}", bounds.join(", ")),
+    }
+}
+
+/// The same behind other words: `, usable only in organization o-a1b2c3d4e5`.
+pub(crate) fn and_usable(entitlement: Option<&v1::Entitlement>) -> String {
+    match usable(entitlement).as_str() {
+        "" => String::new(),
+        bounds => format!(", usable {bounds}"),
+    }
+}
+
 /// Values as options: ` --param prefix=2026`.
 pub(crate) fn arguments(values: &BTreeMap<String, String>) -> String {
     let options = values
@@ -364,6 +389,26 @@ mod tests {
             let a = approvals(required, counted);
             assert_eq!(missing(Some(&a)), words, "{required:?} {counted:?}");
             assert_eq!(progress(Some(&a)), n, "{required:?} {counted:?}");
+        }
+    }
+
+    #[test]
+    fn bounds_of_sessions_are_told_where_there_are_any() {
+        let mut e = crate::output::samples::bound();
+        let whole = "only from 203.0.113.0/24 or vpce-1a2b3c4d, in organization o-a1b2c3d4e5";
+        assert_eq!(usable(Some(&e)), whole);
+        e.source_ips.clear();
+        e.source_vpces.clear();
+        assert_eq!(usable(Some(&e)), "only in organization o-a1b2c3d4e5");
+        assert_eq!(
+            and_usable(Some(&e)),
+            ", usable only in organization o-a1b2c3d4e5"
+        );
+        e.org_id.clear();
+        e.source_vpces = vec!["vpce-1\u{1b}[2J".to_owned()];
+        assert_eq!(usable(Some(&e)), "only from vpce-1[2J");
+        for unbound in [None, Some(&v1::Entitlement::default())] {
+            assert_eq!(usable(unbound) + &and_usable(unbound), "");
         }
     }
 
