@@ -7,8 +7,9 @@ use jsonwebtoken::Algorithm;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
-use crate::Introspection;
+use crate::asking::MOST_REMEMBER_SECONDS;
 use crate::presets::RawIssuer;
+use crate::{Introspection, UserInfo};
 
 /// A token issuer whose tokens are accepted, and what its claims mean here.
 ///
@@ -70,6 +71,9 @@ pub struct IssuerConfig {
     /// Where it says whether a token still holds; tokens are believed until they expire without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub introspect: Option<Introspection>,
+    /// Where it says whom a token is about, if it cannot be asked by introspection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub userinfo: Option<UserInfo>,
 }
 
 /// Issuers that everybody in the world can have tokens from, and what tells ours from theirs.
@@ -167,7 +171,7 @@ impl IssuerConfig {
                 return Err(wrong("decisions", OWN_CLIENT));
             }
         }
-        if let Some((field, expected)) = self.introspect.as_ref().and_then(wrong_introspection) {
+        if let Some((field, expected)) = self.wrong_question() {
             return Err(wrong(field, expected));
         }
         if self.kind == Some(PrincipalKind::Agent) && self.acting_for_claim.is_none() {
@@ -175,19 +179,37 @@ impl IssuerConfig {
         }
         Ok(())
     }
+
+    /// What is wrong with where the issuer is asked about tokens, if anything.
+    fn wrong_question(&self) -> Option<(&'static str, &'static str)> {
+        match (&self.introspect, &self.userinfo) {
+            (None, None) => None,
+            (Some(introspect), None) => wrong_introspection(introspect),
+            (None, Some(userinfo)) => wrong_userinfo(userinfo),
+            (Some(_), Some(_)) => Some(("userinfo", "left out where `introspect` is set")),
+        }
+    }
 }
 
 const TRUSTED_URL: &str =
     "an https URL without user, query or fragment (http only on a loopback host)";
 
-/// What is wrong with where an issuer is asked about tokens, if anything.
 fn wrong_introspection(introspect: &Introspection) -> Option<(&'static str, &'static str)> {
     if !trusted_url(&introspect.endpoint) {
         return Some(("introspect.endpoint", TRUSTED_URL));
     }
-    let fits = !introspect.client_id.trim().is_empty() && introspect.remember_seconds <= 300;
+    let fits = !introspect.client_id.trim().is_empty()
+        && introspect.remember_seconds <= MOST_REMEMBER_SECONDS;
     let expected = "a client_id, and remember_seconds of at most 300";
     (!fits).then_some(("introspect", expected))
+}
+
+fn wrong_userinfo(userinfo: &UserInfo) -> Option<(&'static str, &'static str)> {
+    if !trusted_url(&userinfo.endpoint) {
+        return Some(("userinfo.endpoint", TRUSTED_URL));
+    }
+    let fits = userinfo.remember_seconds <= MOST_REMEMBER_SECONDS;
+    (!fits).then_some(("userinfo", "remember_seconds of at most 300"))
 }
 
 fn trusted_url(text: &str) -> bool {

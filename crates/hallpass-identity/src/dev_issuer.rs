@@ -197,6 +197,7 @@ impl DevIssuer {
             acting_for_issuer: None,
             display_name_claim: Some("name".to_owned()),
             introspect: None,
+            userinfo: None,
             decisions: Some(DecisionClient {
                 client_id: DECISION_CLIENT.to_owned(),
                 scopes: vec!["openid".to_owned(), "profile".to_owned()],

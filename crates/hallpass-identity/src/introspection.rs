@@ -2,24 +2,16 @@
 //!
 //! It only takes away: a token is asked about after it has passed every other check.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use url::form_urlencoded::{Serializer, byte_serialize};
 use zeroize::Zeroizing;
 
 use crate::Reject;
-
-const TIMEOUT: Duration = Duration::from_secs(5);
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// Answers that are remembered; more than that are asked for again.
-const MOST_REMEMBERED: usize = 10_000;
+use crate::asking::{REMEMBER_SECONDS, Remembered, TIMEOUT, Verdict, body};
 
 /// Where an issuer says whether a token still holds, and who asks there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,15 +30,8 @@ pub struct Introspection {
 
 impl Introspection {
     fn remember_seconds() -> u32 {
-        30
+        REMEMBER_SECONDS
     }
-}
-
-/// What was answered, and when.
-#[derive(Clone, Copy)]
-struct Answer {
-    active: bool,
-    at: Timestamp,
 }
 
 /// Asks one issuer.
@@ -55,16 +40,16 @@ pub(crate) struct Introspector {
     http: reqwest::Client,
     /// Without it nothing can be asked, and nobody passes.
     secret: Option<Zeroizing<String>>,
-    answers: Mutex<HashMap<[u8; 32], Answer>>,
+    answers: Remembered,
 }
 
 impl Introspector {
     pub(crate) fn new(config: Introspection, http: reqwest::Client) -> Self {
         Self {
+            answers: Remembered::new(config.remember_seconds),
             config,
             http,
             secret: None,
-            answers: Mutex::default(),
         }
     }
 
@@ -73,47 +58,20 @@ impl Introspector {
     }
 
     /// Refuses a token that does not hold any more, and any while the issuer does not answer.
-    pub(crate) async fn check(&self, token: &str, now: Timestamp) -> Result<(), Reject> {
-        let key = Sha256::digest(token.as_bytes()).into();
-        let active = match self.remembered(&key, now) {
-            Some(active) => active,
-            None => {
-                let active = self.ask(token).await.map_err(|error| {
-                    tracing::warn!(endpoint = self.config.endpoint, error, "no introspection");
-                    Reject::IntrospectionUnavailable
-                })?;
-                self.remember(key, Answer { active, at: now });
-                active
-            }
-        };
-        match active {
-            true => Ok(()),
-            false => Err(Reject::TokenRevoked),
+    pub(crate) async fn check(&self, token: &str, now: Timestamp) -> Verdict {
+        if let Some(verdict) = self.answers.get(token, now) {
+            return verdict;
         }
-    }
-
-    fn answers(&self) -> MutexGuard<'_, HashMap<[u8; 32], Answer>> {
-        // Every change is one operation: whoever panicked left the map whole.
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn remembered(&self, key: &[u8; 32], now: Timestamp) -> Option<bool> {
-        let counts = SignedDuration::from_secs(self.config.remember_seconds.into());
-        let known = self.answers().get(key).copied();
-        let fresh = known.filter(|a| now.duration_since(a.at).abs() < counts);
-        fresh.map(|a| a.active)
-    }
-
-    fn remember(&self, key: [u8; 32], answer: Answer) {
-        let mut answers = self.answers();
-        if answers.len() >= MOST_REMEMBERED {
-            answers.clear();
-        }
-        answers.insert(key, answer);
+        let verdict = self.ask(token).await.map_err(|error| {
+            tracing::warn!(endpoint = self.config.endpoint, error, "no introspection");
+            Reject::IntrospectionUnavailable
+        })?;
+        self.answers.put(token, verdict, now);
+        verdict
     }
 
     /// What is wrong is told without what was sent or answered.
-    async fn ask(&self, token: &str) -> Result<bool, &'static str> {
+    async fn ask(&self, token: &str) -> Result<Verdict, &'static str> {
         #[derive(Deserialize)]
         struct Said {
             active: bool,
@@ -134,18 +92,15 @@ impl Introspector {
             .header("content-type", "application/x-www-form-urlencoded")
             .header("accept", "application/json")
             .body(form);
-        let mut answer = asked.send().await.map_err(|_| "there is no answer")?;
+        let answer = asked.send().await.map_err(|_| "there is no answer")?;
         if answer.status() != StatusCode::OK {
             return Err("the answer is not 200");
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|_| "the answer broke off")? {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_ANSWER_BYTES {
-                return Err("the answer is too long");
-            }
-        }
+        let body = body(answer).await?;
         let said: Said = serde_json::from_slice(&body).map_err(|_| "the answer is not one")?;
-        Ok(said.active)
+        Ok(match said.active {
+            true => Ok(()),
+            false => Err(Reject::TokenRevoked),
+        })
     }
 }

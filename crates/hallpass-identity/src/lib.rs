@@ -3,6 +3,7 @@
 //! This crate may not know: AWS, Temporal, protobuf or Cedar. Nothing in a token chooses a URL, an
 //! algorithm or a key that configuration did not pin; the instant is a parameter.
 
+mod asking;
 mod claims;
 mod config;
 mod decision;
@@ -15,6 +16,7 @@ mod proof;
 mod reject;
 mod replay;
 mod token;
+mod userinfo;
 mod verifier;
 
 pub use config::{ConfigError, DecisionClient, IssuerConfig, SigningAlgorithm, VerifierOptions};
@@ -24,4 +26,5 @@ pub use dev_issuer::{DevIssuer, DevIssuerError, DevPerson};
 pub use introspection::Introspection;
 pub use proof::Presented;
 pub use reject::Reject;
+pub use userinfo::UserInfo;
 pub use verifier::{VerifiedToken, Verifier};

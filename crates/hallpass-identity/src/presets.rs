@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hallpass_types::PrincipalKind;
 use serde::Deserialize;
 
-use crate::{DecisionClient, Introspection, IssuerConfig, SigningAlgorithm};
+use crate::{DecisionClient, Introspection, IssuerConfig, SigningAlgorithm, UserInfo};
 
 /// Kinds of issuers whose tokens have a known shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -135,6 +135,7 @@ pub(crate) struct RawIssuer {
     display_name_claim: Option<String>,
     decisions: Option<DecisionClient>,
     introspect: Option<Introspection>,
+    userinfo: Option<UserInfo>,
 }
 
 /// A key that neither the file nor a preset has, in the words of serde.
@@ -185,6 +186,7 @@ impl TryFrom<RawIssuer> for IssuerConfig {
             issuer: raw.issuer,
             decisions: raw.decisions,
             introspect: raw.introspect,
+            userinfo: raw.userinfo,
             audiences: raw.audiences,
             clients: raw.clients,
             workload_clients: raw.workload_clients,

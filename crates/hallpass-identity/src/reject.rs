@@ -53,6 +53,12 @@ rejects! {
     /// The issuer cannot be asked whether the token still holds.
     IntrospectionUnavailable, "introspection_unavailable",
         "the issuer cannot be asked at the moment whether the token is still valid: try again";
+    /// The issuer cannot be asked whom the token is about.
+    UserinfoUnavailable, "userinfo_unavailable",
+        "the issuer cannot be asked at the moment whose token it is: try again";
+    /// The issuer says that the token is about somebody else than it says itself.
+    UserinfoMismatch, "userinfo_mismatch",
+        "the issuer says that the token is about somebody else than its subject";
     /// The key is published for another algorithm.
     KeyAlgorithmMismatch, "key_algorithm_mismatch",
         "the token's signing key is for another algorithm";
@@ -147,7 +153,10 @@ impl Reject {
     pub fn is_transient(self) -> bool {
         matches!(
             self,
-            Self::KeysUnavailable | Self::ProofOverload | Self::IntrospectionUnavailable
+            Self::KeysUnavailable
+                | Self::ProofOverload
+                | Self::IntrospectionUnavailable
+                | Self::UserinfoUnavailable
         )
     }
 }

@@ -13,6 +13,7 @@ use crate::introspection::Introspector;
 use crate::jwks::Jwks;
 use crate::replay::ReplayCache;
 use crate::token::UnverifiedToken;
+use crate::userinfo::UserInfoAsker;
 use crate::{
     ConfigError, IssuerConfig, Presented, Reject, SigningAlgorithm, VerifierOptions, claims,
     decision, proof,
@@ -31,6 +32,7 @@ pub(crate) struct TrustedIssuer {
     pub(crate) config: IssuerConfig,
     pub(crate) jwks: Arc<Jwks>,
     introspector: Option<Introspector>,
+    userinfo: Option<UserInfoAsker>,
 }
 
 /// Verifies the tokens of the configured issuers; one for a process, shared by all calls.
@@ -59,11 +61,14 @@ impl Verifier {
             let jwks = Jwks::new(config.jwks_uri.clone(), http.clone(), &options);
             let introspector = config.introspect.clone();
             let introspector = introspector.map(|i| Introspector::new(i, http.clone()));
+            let userinfo = config.userinfo.clone();
+            let userinfo = userinfo.map(|u| UserInfoAsker::new(u, http.clone()));
             let issuer = config.issuer.clone();
             let trusted = TrustedIssuer {
                 config,
                 jwks,
                 introspector,
+                userinfo,
             };
             (issuer, trusted)
         };
@@ -116,6 +121,10 @@ impl Verifier {
         let principal = claims::principal(&trusted.config, &parsed.claims, times)?;
         if let Some(introspector) = &trusted.introspector {
             introspector.check(token, now).await?;
+        }
+        if let Some(userinfo) = &trusted.userinfo {
+            let subject = parsed.claims.get("sub").and_then(Value::as_str);
+            userinfo.check(token, subject, now).await?;
         }
         Ok(VerifiedToken {
             principal,

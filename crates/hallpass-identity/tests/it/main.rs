@@ -22,3 +22,5 @@ mod principals;
 mod proofs;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod userinfo;
