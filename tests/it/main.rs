@@ -32,4 +32,5 @@ mod rules;
 mod secrets;
 mod sweep;
 mod trust;
+mod userinfo;
 mod wire_names;

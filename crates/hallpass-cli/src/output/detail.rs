@@ -67,7 +67,8 @@ pub(crate) fn request(view: &View, r: &v1::AccessRequest) -> String {
     sheet.0
 }
 
-fn facts(sheet: &mut Sheet, view: &View, r: &v1::AccessRequest) {
+/// What is asked for, and how far it goes.
+fn what(sheet: &mut Sheet, r: &v1::AccessRequest) {
     let name = words::entitlement(&r.entitlement);
     let details = r.entitlement_details.as_ref().map(|e| {
         let (title, account) = (clean(&e.title), clean(&e.account_name));
@@ -78,6 +79,16 @@ fn facts(sheet: &mut Sheet, view: &View, r: &v1::AccessRequest) {
         )
     });
     sheet.row("entitlement", &details.unwrap_or(name));
+    let entitlement = r.entitlement_details.as_ref();
+    sheet.row("usable", &words::usable(entitlement));
+    if let Some(d) = entitlement.and_then(|e| words::span(e.max_session.as_ref())) {
+        let longest = durations::words(d);
+        sheet.row("sessions", &format!("at most {longest} each, renewed"));
+    }
+}
+
+fn facts(sheet: &mut Sheet, view: &View, r: &v1::AccessRequest) {
+    what(sheet, r);
     if let Some(p) = &r.requester {
         sheet.row("requester", &words::who_exactly(p));
     }
@@ -388,6 +399,22 @@ mod tests {
           request               yes  on call this week [on-call-may-ask]
         Decisions
           12:00:30  Bob (https://idp.example#bob, person) approved: seen
+        ");
+    }
+
+    #[test]
+    fn whoever_decides_sees_what_sessions_are_bound_to() {
+        let bound = v1::AccessRequest {
+            entitlement_details: Some(samples::bound()),
+            ..samples::pending()
+        };
+        let text = request(&samples::view(None), &bound);
+        let lines: Vec<_> = text.lines().skip(1).take(4).map(str::trim_start).collect();
+        insta::assert_snapshot!(lines.join("\n"), @"
+        entitlement   prod-db-admin: Database admin in prod-data (111122223333, prod, risk high)
+        usable        only from 203.0.113.0/24 or vpce-1a2b3c4d, in organization o-a1b2c3d4e5
+        sessions      at most 15m each, renewed
+        requester     Ada (https://idp.example#ada, person)
         ");
     }
 

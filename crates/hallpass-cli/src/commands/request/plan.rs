@@ -192,7 +192,7 @@ impl Plan {
         }
     }
 
-    /// Its values and its start, where it has any.
+    /// Its values, its start and what its sessions are bound to, where it has any.
     fn chosen(&self, view: &View) -> String {
         let values = words::parameters(&self.request);
         let values = match values.as_str() {
@@ -201,7 +201,8 @@ impl Plan {
         };
         let starts = detail::starts(view, &self.request);
         let starts = starts.map_or_else(String::new, |starts| format!(", {starts}"));
-        format!("{values}{starts}")
+        let usable = words::and_usable(self.request.entitlement_details.as_ref());
+        format!("{values}{starts}{usable}")
     }
 
     /// What became of it, for people.
@@ -328,6 +329,29 @@ mod tests {
         let human = plan.human(&samples::view(None));
         let said = "; policy does not open it by break-glass: people decide";
         assert!(human.ends_with(said), "{human}");
+    }
+
+    #[test]
+    fn whoever_asks_is_told_what_sessions_are_bound_to() {
+        let answer = |state: State| v1::AccessRequest {
+            state: state.into(),
+            entitlement_details: Some(samples::bound()),
+            start_time: Some(samples::at(7_200)),
+            ..samples::pending()
+        };
+        let human = |state, approvals| {
+            let answer = v1::AccessRequest {
+                approvals,
+                ..answer(state)
+            };
+            let plan = Plan::of_answer(&entitlement(), Duration::from_secs(60), answer);
+            plan.human(&samples::view(None))
+        };
+        let asks = human(State::AwaitingApproval, samples::pending().approvals);
+        insta::assert_snapshot!(format!("{asks}\n{}", human(State::Active, None)), @"
+        WILL ASK (1 security), with prefix=orders, from 14:00:00 to 15:30:00 (in 1h50m), usable only from 203.0.113.0/24 or vpce-1a2b3c4d, in organization o-a1b2c3d4e5
+        WILL ACTIVATE, with prefix=orders, from 14:00:00 to 15:30:00 (in 1h50m), usable only from 203.0.113.0/24 or vpce-1a2b3c4d, in organization o-a1b2c3d4e5
+        ");
     }
 
     #[test]
