@@ -124,7 +124,7 @@ async fn the_aws_cli_and_boto3_work_within_the_grant_and_learn_of_its_end_from_h
         text.contains("you have no active access to sandbox-reports"),
         "{text}"
     );
-    assert!(text.contains("hallpass request sandbox-reports"), "{text}");
+    assert!(text.contains("request sandbox-reports -m WHY"), "{text}");
 
     let ask = |span| ["request", PROFILE, "--for", span, "-m", "look", "--no-wait"];
     let id = alice.run(&ask("40s")).await.id();
@@ -168,10 +168,10 @@ async fn the_aws_cli_and_boto3_work_within_the_grant_and_learn_of_its_end_from_h
     alice.run(&["return", &id]).await.expect(0);
     let (verdict, why) = reader.read().await;
     assert_eq!(verdict, "refused", "{why}");
-    assert!(why.contains("hallpass request sandbox-reports"), "{why}");
+    assert!(why.contains("request sandbox-reports -m WHY"), "{why}");
     let (code, text) = list(&alice, &clients, PROFILE, PROFILE).await;
     assert_ne!(code, 0, "{text}");
-    assert!(text.contains("hallpass request sandbox-reports"), "{text}");
+    assert!(text.contains("request sandbox-reports -m WHY"), "{text}");
     assert_eq!(reader.end().await, Some(0));
 
     alice.run(&["configure", "--remove"]).await.expect(0);

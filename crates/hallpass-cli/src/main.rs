@@ -12,6 +12,7 @@ mod dev_issuer;
 mod durations;
 mod errors;
 mod exit;
+mod hints;
 mod instants;
 mod output;
 mod retry;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
 }
 
 fn with_environment(mut cli: Cli) -> Result<(Cli, Output), String> {
+    hints::remember(&cli.global);
     cli.global = cli
         .global
         .with_environment(|name| std::env::var(name).ok())?;

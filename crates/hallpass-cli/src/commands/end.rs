@@ -135,8 +135,9 @@ async fn prove(
             Ok(exit)
         }
         Waited::Not(exit) => {
+            let command = watch::command(&id, Until::End);
             cx.terminal.say(&format!(
-                "not proved yet; hallpass goes on. To see the proof: hallpass watch {id} --until end"
+                "not proved yet; hallpass goes on. To see the proof: {command}"
             ));
             Ok(exit)
         }

@@ -7,6 +7,7 @@ use super::Context;
 use crate::connect::{Session, timed};
 use crate::errors::CliError;
 use crate::exit::Exit;
+use crate::hints;
 use crate::output::{json, table};
 use crate::retry::Patience;
 
@@ -67,8 +68,10 @@ pub(super) fn named<'a>(
 ) -> Result<&'a v1::Entitlement, CliError> {
     let name = wanted.name();
     all.iter().find(|e| e.name == name).ok_or_else(|| {
-        let list = "`hallpass entitlements --all` lists what there is";
-        CliError::Usage(format!("there is no entitlement {wanted}; {list}"))
+        let list = hints::typed("hallpass entitlements --all");
+        CliError::Usage(format!(
+            "there is no entitlement {wanted}; `{list}` lists what there is"
+        ))
     })
 }
 

@@ -9,6 +9,7 @@ use hallpass_types::{AccessRequestId, EntitlementId};
 use super::Context;
 use crate::durations;
 use crate::errors::CliError;
+use crate::hints;
 use crate::output::clean::{clean, short};
 use crate::output::{detail, words};
 
@@ -61,8 +62,9 @@ pub(super) fn request(
         })
         .collect();
     if mine.is_empty() {
-        let words = "you have no such request; `hallpass ls` shows all of yours";
-        return Err(CliError::Usage(words.to_owned()));
+        let list = hints::typed("hallpass ls");
+        let words = format!("you have no such request; `{list}` shows all of yours");
+        return Err(CliError::Usage(words));
     }
     let rows: Vec<&str> = mine.iter().map(|(_, row)| row.as_str()).collect();
     let chosen = choose(cx, "Which? Type to narrow, Esc to leave", &rows)?;

@@ -19,10 +19,10 @@ use crate::cli::{Output, RequestArgs, Until};
 use crate::connect::Session;
 use crate::errors::CliError;
 use crate::exit::Exit;
-use crate::instants;
 use crate::output::clean::clean;
 use crate::output::json;
 use crate::output::progress::Lines;
+use crate::{hints, instants};
 use asking::{Words, create, message, plans};
 use plan::{Plan, Step};
 
@@ -323,8 +323,8 @@ async fn finish(
             State::Scheduled => "once it has started, use it",
             _ => "use it",
         };
-        cx.terminal
-            .say(&format!("{when}: hallpass exec {id} -- COMMAND"));
+        let command = hints::typed(&format!("hallpass exec {id} -- COMMAND"));
+        cx.terminal.say(&format!("{when}: {command}"));
     }
     Ok(exit)
 }

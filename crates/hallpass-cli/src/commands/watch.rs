@@ -15,6 +15,7 @@ use crate::connect::Session;
 use crate::durations;
 use crate::errors::CliError;
 use crate::exit::Exit;
+use crate::hints;
 use crate::output::progress::{Lines, Progress};
 use crate::output::{View, detail, json, words};
 use crate::retry;
@@ -76,7 +77,7 @@ pub(super) fn command(id: &AccessRequestId, until: Until) -> String {
         Until::Scheduled => " --until scheduled",
         Until::End => " --until end",
     };
-    format!("hallpass watch {id}{option}")
+    hints::typed(&format!("hallpass watch {id}{option}"))
 }
 
 /// Says that nothing is lost, and how to go on.
@@ -162,7 +163,7 @@ struct Follower<'a> {
 impl Follower<'_> {
     /// Opens the stream, again and again, until the request is settled.
     async fn watch(&mut self, session: &Session, id: &AccessRequestId) -> Result<Waited, CliError> {
-        let mut failures = 0;
+        let (mut failures, mut is_renewed) = (0, false);
         loop {
             let message = v1::WatchAccessRequestRequest {
                 name: id.name(),
@@ -170,6 +171,8 @@ impl Follower<'_> {
             };
             let lost = match session.access().watch_access_request(message).await {
                 Ok(stream) => {
+                    // Its token was taken; when that expires, another renewal is due.
+                    is_renewed = false;
                     let mut stream = stream.into_inner();
                     loop {
                         match stream.message().await {
@@ -188,10 +191,12 @@ impl Follower<'_> {
                 Err(status) => Some(status),
             };
             if let Some(status) = lost
-                && !(failures == 0 && session.renew(&status).await?)
                 && !can_resume(&status)
             {
-                return Err(status.into());
+                if is_renewed || !session.renew(&status).await? {
+                    return Err(status.into());
+                }
+                is_renewed = true;
             }
             tokio::time::sleep(retry::backoff(failures)).await;
             failures = failures.saturating_add(1);

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::hints;
 use crate::output::clean::clean;
 
 /// One step. In JSON `command` is what can be typed, with words in capitals to be filled in, or null.
@@ -13,17 +14,14 @@ pub(crate) struct Step {
 
 impl Step {
     /// A command.
-    pub(crate) fn run(command: impl Into<String>) -> Self {
-        Self {
-            command: Some(command.into()),
-            text: String::new(),
-        }
+    pub(crate) fn run(command: impl AsRef<str>) -> Self {
+        Self::why("", command)
     }
 
     /// A command, and for whom or why.
-    pub(crate) fn why(text: &str, command: impl Into<String>) -> Self {
+    pub(crate) fn why(text: &str, command: impl AsRef<str>) -> Self {
         Self {
-            command: Some(command.into()),
+            command: Some(hints::typed(command.as_ref())),
             text: text.to_owned(),
         }
     }

@@ -7,6 +7,7 @@ use super::View;
 use super::clean::clean;
 use super::words;
 use crate::durations;
+use crate::hints;
 
 const LABEL_WIDTH: usize = 14;
 
@@ -158,7 +159,10 @@ fn reviewing(view: &View, id: &str, r: &v1::Review) -> Vec<String> {
             let who = words::who_exactly(who);
             format!("{at}  {who} closed it: {}", clean(&r.reason))
         }
-        None => format!("open; when access is over: hallpass review {id} -m TEXT"),
+        None => {
+            let command = hints::typed(&format!("hallpass review {id} -m TEXT"));
+            format!("open; when access is over: {command}")
+        }
     });
     lines
 }

@@ -286,3 +286,20 @@ async fn what_waits_for_a_decision_is_listed_by_either_command() {
     assert!(listed.out.contains(ID), "{listed:?}");
     assert_eq!(user.run(&["ls", "--to-decide", "--active"]).await.code, 64);
 }
+
+#[tokio::test]
+async fn a_hint_typed_as_it_stands_goes_where_its_command_went() {
+    let world = World::new(State::AwaitingApproval);
+    let server = world.serve().await;
+    // Nobody listens where the environment points.
+    let user = User::with_token("http://127.0.0.1:1");
+    let ran = user.run(&["creds", ID, "--server", &server]).await;
+    assert_eq!(ran.code, 6, "{ran:?}");
+    let mut lines = ran.err.lines();
+    let hint = lines.find_map(|line| line.strip_prefix("  next: hallpass "));
+    let hint: Vec<&str> = hint.unwrap().split(' ').collect();
+    assert_eq!(hint, ["--server", server.as_str(), "watch", ID]);
+    world.request.send_replace(request(State::Active, 2));
+    let ran = user.run(&hint).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+}

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::commands::target;
 use crate::durations;
+use crate::hints;
 use crate::output::clean::clean;
 use crate::output::{Colour, View, detail, json, words};
 
@@ -182,10 +183,11 @@ impl Plan {
                 match instead_of {
                     None => format!("{words}: {id}"),
                     Some(asked) => format!(
-                        "{words} for {}: {id}; to have it for {} instead, take that back first: \
-                         hallpass withdraw {id}",
+                        "{words} for {}: {id}; to have it for {} instead, take that back \
+                         first: {}",
                         durations::words(*asked),
                         durations::words(self.duration),
+                        hints::typed(&format!("hallpass withdraw {id}")),
                     ),
                 }
             }

@@ -6,6 +6,7 @@ use crate::cli::RequestArgs;
 use crate::commands::{Context, entitlements, pick};
 use crate::connect::Session;
 use crate::errors::CliError;
+use crate::hints;
 use crate::output::clean::clean;
 use crate::output::words;
 
@@ -16,7 +17,9 @@ use crate::output::words;
 pub(super) fn check(cx: &Context, args: &RequestArgs) -> Result<(), CliError> {
     let count = args.entitlements.len();
     let wrong = if count == 0 && args.account.is_none() && !cx.terminal.can_ask {
-        "name what to ask for; `hallpass entitlements` lists it"
+        let list = hints::typed("hallpass entitlements");
+        let words = format!("name what to ask for; `{list}` lists it");
+        return Err(CliError::Usage(words));
     } else if args.request_id.is_some() && count > 1 {
         "--request-id goes with one entitlement"
     } else if !args.parameters.is_empty() && count > 1 {
