@@ -12,7 +12,9 @@ use zeroize::Zeroizing;
 use crate::connection::{Aws, Connection};
 use crate::documents::{self, InvalidDocument};
 use crate::errors::{AwsError, ErrorClass};
-use crate::limits::{CHAINED_SESSION_SECONDS_MAX, longest_session, session_seconds};
+use crate::limits::{
+    CHAINED_SESSION_SECONDS_MAX, SESSION_SECONDS_MIN, longest_session, session_seconds,
+};
 use crate::names;
 use crate::orders::{AssumeOrder, IssuedSession, Order, SessionFacts};
 use crate::policy::PolicyDocument;
@@ -32,11 +34,15 @@ impl Aws {
             let message = "the end of this grant has come";
             return Err(AwsError::found("AssumeRole", ErrorClass::Refused, message));
         }
-        let precedence = self.account(&order.order.entitlement.account)?.precedence();
+        let (entitlement, end) = (&order.order.entitlement, order.order.end);
+        let account = self.account(&entitlement.account)?;
+        let precedence = account.precedence();
         precedence.give().await?;
-        let policy = documents::session_policy(&order.order.entitlement, order.order.end);
-        let made = self.session(&order.order, &order.grant, policy, now).await;
-        let session = precedence.watch(made)?;
+        let policy = documents::session_policy(entitlement, end);
+        let longest = precedence.watch(longest(account, entitlement).await)?;
+        let seconds = session_seconds(end, now, longest);
+        let made = self.session(&order.order, &order.grant, policy, seconds);
+        let session = precedence.watch(made.await)?;
         Ok(IssuedSession {
             facts: SessionFacts {
                 access_key_id: session.secret.access_key_id().to_owned(),
@@ -51,15 +57,16 @@ impl Aws {
     }
 
     /// A session to see the end by: as every session of this grant, but that it may be used from the
-    /// service's own address.
+    /// service's own address, and that it is as short as STS makes them. It is used at once, and a
+    /// role whose longest session was made shorter must not keep an end from being proved.
     pub(crate) async fn canary_session(
         &self,
         order: &Order,
         grant: &Grant,
-        now: Timestamp,
     ) -> Result<Session, AwsError> {
         let policy = documents::canary_policy(&order.entitlement, order.end);
-        self.session(order, grant, policy, now).await
+        self.session(order, grant, policy, SESSION_SECONDS_MIN)
+            .await
     }
 
     async fn session(
@@ -67,7 +74,7 @@ impl Aws {
         order: &Order,
         grant: &Grant,
         policy: Result<PolicyDocument, InvalidDocument>,
-        now: Timestamp,
+        seconds: u32,
     ) -> Result<Session, AwsError> {
         let entitlement = &order.entitlement;
         let refused = |why: String| AwsError::found("entitlement", ErrorClass::Refused, why);
@@ -78,7 +85,6 @@ impl Aws {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|e| refused(e.to_string()))?;
         let account = self.account(&entitlement.account)?;
-        let seconds = session_seconds(order.end, now, longest(account, entitlement).await?);
         let ask = account
             .sts(&entitlement.region)
             .assume_role()

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use hallpass_types::{Control, DeniedCall, Grant};
-use jiff::Timestamp;
 
 use crate::assume::Session;
 use crate::connection::Aws;
@@ -57,8 +56,8 @@ impl Canary {
 impl Aws {
     /// Makes a session of the grant and its probe, while the grant may still be open. It never
     /// fails: an end must not wait for its control.
-    pub(crate) async fn control(&self, order: &Order, grant: &Grant, now: Timestamp) -> Canary {
-        let session = match self.canary_session(order, grant, now).await {
+    pub(crate) async fn control(&self, order: &Order, grant: &Grant) -> Canary {
+        let session = match self.canary_session(order, grant).await {
             Ok(session) => session,
             Err(error) => return Canary::none(format!("no session could be made: {error}")),
         };
@@ -92,25 +91,17 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] of class NotYetVisible when one is still given.
-    pub(crate) async fn no_session(
-        &self,
-        order: &EndOrder,
-        now: Timestamp,
-    ) -> Result<DeniedCall, AwsError> {
-        until_refused(PATIENCE, || self.ask_for_session(order, now)).await
+    pub(crate) async fn no_session(&self, order: &EndOrder) -> Result<DeniedCall, AwsError> {
+        until_refused(PATIENCE, || self.ask_for_session(order)).await
     }
 
     /// Asks for a session of a created role, which must be refused.
     ///
     /// # Errors
     /// [`AwsError`] of class NotYetVisible when one is given.
-    pub(crate) async fn ask_for_session(
-        &self,
-        order: &EndOrder,
-        now: Timestamp,
-    ) -> Result<DeniedCall, AwsError> {
+    pub(crate) async fn ask_for_session(&self, order: &EndOrder) -> Result<DeniedCall, AwsError> {
         let call = format!("sts AssumeRole {}", order.grant.role_arn.role_name());
-        match self.canary_session(&order.order, &order.grant, now).await {
+        match self.canary_session(&order.order, &order.grant).await {
             Err(error) => no_session(&call, error),
             Ok(_) => {
                 let message = format!("{call} is still allowed");

@@ -69,7 +69,7 @@ impl Aws {
     ) -> Result<Refused, AwsError> {
         let account = self.account(&order.order.entitlement.account)?;
         let turn = account.precedence().end();
-        let made = self.canary_session(&order.order, &order.grant, now()).await;
+        let made = self.canary_session(&order.order, &order.grant).await;
         let session = turn.watch(made)?;
         let canary = self.refused(&order.order, &session).await?;
         Ok(Refused {
@@ -96,11 +96,11 @@ impl Aws {
             session_name: grant.session_name.clone(),
             end: facts.end,
         });
-        let (cut, canary) = tokio::join!(cut, self.control(facts, grant, now()));
+        let (cut, canary) = tokio::join!(cut, self.control(facts, grant));
         let (read_back, mut aws_request_ids) = cut?;
         let Canary { session, control } = canary;
         if let ReadBack::RoleGone { .. } = read_back {
-            let canary = self.no_session(order, now()).await?;
+            let canary = self.no_session(order).await?;
             return Ok(ProofOfEnd {
                 proved_at: now(),
                 read_back,
@@ -112,7 +112,7 @@ impl Aws {
         }
         let session = match session {
             Some(session) => session,
-            None => self.canary_session(facts, grant, now()).await?,
+            None => self.canary_session(facts, grant).await?,
         };
         let canary = self.refused(facts, &session).await?;
         aws_request_ids.extend(session.request_id);
@@ -144,8 +144,8 @@ impl Aws {
         }
         let end_has_come = facts.end.has_come(now());
         let by_itself = match (&role, end_has_come) {
-            (None, _) => Some(self.no_session(order, now()).await?),
-            (Some(_), true) => self.refused_by_fence(order, now()).await?,
+            (None, _) => Some(self.no_session(order).await?),
+            (Some(_), true) => self.refused_by_fence(order).await?,
             (Some(_), false) => None,
         };
         let fence_holds = by_itself.is_some();
@@ -161,13 +161,13 @@ impl Aws {
                 canary,
                 fence: None,
             },
-            None => self.denied_early(account, order, &now, &mut ids).await?,
+            None => self.denied_early(account, order, &mut ids).await?,
         };
         if role.is_some() {
             delete_role(account, name, fence_holds, &mut ids).await?;
         }
         if seen.fence.is_some() {
-            let call = self.no_session(order, now()).await?;
+            let call = self.no_session(order).await?;
             ids.extend(call.aws_request_id);
         }
         let role_arn = grant.role_arn.clone();
@@ -183,12 +183,8 @@ impl Aws {
 
     /// The refusal to assume a role whose end has come; `None` where AWS still lets in: its clock is
     /// behind ours, or somebody has changed the role.
-    async fn refused_by_fence(
-        &self,
-        order: &EndOrder,
-        now: Timestamp,
-    ) -> Result<Option<DeniedCall>, AwsError> {
-        match self.ask_for_session(order, now).await {
+    async fn refused_by_fence(&self, order: &EndOrder) -> Result<Option<DeniedCall>, AwsError> {
+        match self.ask_for_session(order).await {
             Ok(call) => Ok(Some(call)),
             Err(error) if error.class == ErrorClass::NotYetVisible => Ok(None),
             Err(error) => Err(error),
@@ -201,14 +197,13 @@ impl Aws {
         &self,
         account: &Connection,
         order: &EndOrder,
-        now: impl Fn() -> Timestamp,
         ids: &mut Vec<String>,
     ) -> Result<RefusedRole, AwsError> {
         let (grant, facts) = (&order.grant, &order.order);
         let deny = documents::deny_all().to_json();
         let name = grant.role_arn.role_name();
         let deny = put_role_policy(account, name, DENY_ALL_POLICY, deny);
-        let (denied, canary) = tokio::join!(deny, self.control(facts, grant, now()));
+        let (denied, canary) = tokio::join!(deny, self.control(facts, grant));
         ids.extend(denied?);
         let Canary { session, control } = canary;
         let (canary, fence) = match session {
@@ -218,7 +213,7 @@ impl Aws {
                 (canary, Some(fence_of(facts)))
             }
             // A role that lets nobody in, for instance one that was made half-way.
-            None => (self.no_session(order, now()).await?, None),
+            None => (self.no_session(order).await?, None),
         };
         Ok(RefusedRole {
             control,

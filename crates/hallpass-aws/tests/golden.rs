@@ -20,7 +20,7 @@ use hallpass_aws::{
 use hallpass_types::{
     AccessMode, AccessRequestId, AwsAccountId, Control, Cut, EndCause, EndInstant, Entitlement,
     EntitlementId, GrantDuration, PolicyArn, PrincipalId, Probe, ReadBack, RequestId, Risk,
-    RoleArn,
+    RoleArn, SessionDuration,
 };
 use jiff::Timestamp;
 
@@ -337,6 +337,37 @@ async fn assume_mode_sends_this_form() {
         .await
         .unwrap();
     snapshot("assume-mode-forms", &recorded);
+}
+
+/// What a canary asks for fits every role, whatever the grant's own sessions may be.
+#[tokio::test]
+async fn a_canary_asks_for_the_shortest_session_that_there_is() {
+    let (client, recorded) = recorded(aws).await;
+    let mut order = assume_mode();
+    order.entitlement.max_session = Some(SessionDuration::from_seconds(7200).unwrap());
+    let now = order.end.timestamp() - jiff::SignedDuration::from_secs(7200);
+    let grant = client.provision(&order).await.unwrap();
+    let role_arn = grant.role_arn.clone();
+    let assume = AssumeOrder {
+        order: order.clone(),
+        grant: grant.clone(),
+        serial: 1,
+    };
+    client.assume(&assume, now).await.unwrap();
+    let ending = EndOrder {
+        order,
+        grant,
+        cause: EndCause::Revoked,
+    };
+    let gone = |_: Cut| async move { Ok((ReadBack::RoleGone { role_arn }, vec![])) };
+    client.end(&ending, || now, gone).await.unwrap();
+    let forms = recorded.lock().unwrap();
+    let asked = forms.iter().flat_map(|form| form.lines());
+    let asked: Vec<_> = asked
+        .filter_map(|line| line.strip_prefix("DurationSeconds = "))
+        .collect();
+    // The grant's own session, the control, and the refusal that proves the end.
+    assert_eq!(asked, ["3600", "900", "900"]);
 }
 
 /// Concurrent calls share one provisioner session.

@@ -104,7 +104,7 @@ fn canary_key(order: &EndOrder) -> String {
     let e = &order.order.entitlement;
     let ids = (&e.external_id, &e.previous_external_id);
     let parts = (&e.account, &e.access, &e.region, ids, &e.tags);
-    let how = (&e.probe, &e.conditions.org_id, e.max_session);
+    let how = (&e.probe, &e.conditions.org_id);
     // The parts have text keys only, so writing them cannot fail.
     serde_json::to_string(&(parts, how, &order.grant.role_arn)).unwrap_or_default()
 }
