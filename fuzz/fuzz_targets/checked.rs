@@ -1,10 +1,10 @@
 //! The property that is fuzzed, and that the corpus shows on every change.
 
-use hallpass_identity::{DevIssuer, DevPerson, Presented, Verifier};
+use hallpass_identity::{DevIssuer, DevPerson, Presented, Reject, Verifier};
 use hallpass_types::PrincipalKind;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 /// An issuer with a verifier whose keys are known.
 pub(crate) struct Checked {
@@ -17,7 +17,8 @@ impl Checked {
     pub(crate) fn start() -> Self {
         // Another test of this process may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let runtime = Runtime::new().expect("a runtime");
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
         let alice = DevPerson {
             name: "alice".to_owned(),
             subject: "alice".to_owned(),
@@ -42,34 +43,41 @@ impl Checked {
         }
     }
 
-    /// As it is; and, split at its first line feed, as header and claims that are really signed.
-    pub(crate) fn check(&self, data: &[u8]) {
-        let Ok(text) = std::str::from_utf8(data) else {
-            return;
-        };
-        self.verify(text);
-        let Some((header, claims)) = text.split_once('\n') else {
-            return;
+    /// What the verifier says of the input's token; nothing where the input is none.
+    pub(crate) fn check(&self, data: &[u8]) -> Option<Result<(), Reject>> {
+        let text = std::str::from_utf8(data).ok()?;
+        Some(self.verify(&self.token(text)?))
+    }
+
+    /// One line is a token as it is. Two are header and claims, which are really signed. What is
+    /// behind them is sent instead of that token, with the token's parts where it names them.
+    fn token(&self, text: &str) -> Option<String> {
+        let mut lines = text.splitn(3, '\n');
+        let (Some(header), Some(claims)) = (lines.next(), lines.next()) else {
+            return Some(text.to_owned());
         };
         // What a header must say to come as far as the claims.
         let kid = &self.issuer.jwks()["keys"][0]["kid"];
         let header = header.replace("KID", kid.as_str().unwrap_or_default());
-        let now = Timestamp::now().as_second();
-        let claims = claims
-            .replace("ISSUER", self.issuer.issuer())
-            .replace("NOW", &now.to_string())
-            .replace("SOON", &(now + 600).to_string());
-        if let Ok(token) = self.issuer.sign_raw(&header, &claims) {
-            self.verify(&token);
-        }
+        let claims = claims.replace("ISSUER", self.issuer.issuer());
+        let claims = dated(&claims, Timestamp::now().as_second());
+        let token = self.issuer.sign_raw(&header, &claims).ok()?;
+        let Some(sent) = lines.next() else {
+            return Some(token);
+        };
+        let names = ["HEADER", "CLAIMS", "SIGNATURE"].into_iter();
+        let sent = names
+            .zip(token.split('.'))
+            .fold(sent.to_owned(), |sent, (name, part)| {
+                sent.replace(name, part)
+            });
+        Some(sent)
     }
 
-    fn verify(&self, token: &str) {
+    fn verify(&self, token: &str) -> Result<(), Reject> {
         let now = Timestamp::now();
         let verified = self.verifier.verify(token, Presented::default(), now);
-        let Ok(verified) = self.runtime.block_on(verified) else {
-            return;
-        };
+        let verified = self.runtime.block_on(verified)?;
         let claims: serde_json::Value = {
             use base64::Engine as _;
             let part = token.split('.').nth(1).expect("it has claims");
@@ -83,5 +91,23 @@ impl Checked {
         assert_eq!(principal.id.issuer(), self.issuer.issuer());
         assert!(claims.get("cnf").is_none() && claims.get("act").is_none());
         assert!(verified.expires_at.as_second() > now.as_second() - 31);
+        Ok(())
     }
+}
+
+/// `NOW`, `NOW+60` and the like in seconds since 1970; `SOON` is in ten minutes.
+fn dated(text: &str, now: i64) -> String {
+    let text = text.replace("SOON", "NOW+600");
+    let mut parts = text.split("NOW");
+    let mut dated = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let length = match part.starts_with(['+', '-']) {
+            true => 1 + part[1..].bytes().take_while(u8::is_ascii_digit).count(),
+            false => 0,
+        };
+        let (offset, rest) = part.split_at(length);
+        let at = now.saturating_add(offset.parse().unwrap_or(0));
+        dated.push_str(&format!("{at}{rest}"));
+    }
+    dated
 }

@@ -5,11 +5,11 @@ use std::path::Path;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-#[path = "../../fuzz/body.rs"]
-mod body;
+#[path = "../../../../fuzz/fuzz_targets/borne.rs"]
+mod borne;
 
 fn corpus() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/bundle");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/bundle");
     let files = std::fs::read_dir(folder).unwrap();
     let mut all: Vec<_> = files.map(|f| f.unwrap().path()).collect();
     all.sort();
@@ -22,7 +22,7 @@ fn corpus() -> Vec<Vec<u8>> {
 fn every_input_of_the_corpus_is_borne() {
     let corpus = corpus();
     assert!(corpus.len() >= 12);
-    corpus.iter().for_each(|data| body::bundle(data));
+    corpus.iter().for_each(|data| borne::bundle(data));
 }
 
 proptest! {
@@ -41,12 +41,12 @@ proptest! {
             let end = (start + length).min(data.len());
             data.splice(start..end, put);
         }
-        body::bundle(&data);
+        borne::bundle(&data);
         // The head of one with the tail of another.
         let tail = other.get(&corpus);
         let middle = tail.len() / 2;
         data.truncate(data.len() / 2);
         data.extend_from_slice(&tail[middle..]);
-        body::bundle(&data);
+        borne::bundle(&data);
     }
 }
