@@ -16,8 +16,13 @@ use hallpass_workflows::{AccessRequest, RoleCuts};
 use harness::activities;
 use prost::Message as _;
 use temporalio_client::WorkflowHistory;
-use temporalio_common::protos::temporal::api::history::v1::History;
+use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
+use temporalio_common::protos::temporal::api::enums::v1::EventType;
+use temporalio_common::protos::temporal::api::failure::v1::Failure;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
+use temporalio_common::protos::temporal::api::history::v1::{
+    ActivityTaskCompletedEventAttributes, ActivityTaskFailedEventAttributes, History, HistoryEvent,
+};
 use temporalio_sdk::workflow_replayer::{
     WorkflowReplayError, WorkflowReplayer, WorkflowReplayerOptions,
 };
@@ -160,8 +165,7 @@ async fn a_renamed_activity_does_not_replay() {
 #[tokio::test]
 async fn an_end_that_was_never_ordered_does_not_replay() {
     let mut history = named("revoked");
-    let ended = |e: &&mut _| {
-        let e: &temporalio_common::protos::temporal::api::history::v1::HistoryEvent = e;
+    let ended = |e: &&mut HistoryEvent| {
         matches!(&e.attributes, Some(Attributes::WorkflowExecutionSignaledEventAttributes(a))
             if a.signal_name == "revoke")
     };
@@ -173,6 +177,86 @@ async fn an_end_that_was_never_ordered_does_not_replay() {
         replay(history).await,
         Err(WorkflowReplayError::Replay(_))
     ));
+}
+
+/// A payload as a worker has it that lacks the key.
+fn encrypted() -> Payload {
+    Payload {
+        metadata: [("encoding".to_owned(), b"binary/encrypted".to_vec())].into(),
+        data: vec![7; 40],
+        ..Default::default()
+    }
+}
+
+fn seal(payloads: &mut Option<Payloads>) {
+    let payloads = payloads.as_mut().unwrap();
+    payloads.payloads = vec![encrypted()];
+}
+
+/// The same answer, as a failure whose words are encrypted.
+fn failed(completed: &ActivityTaskCompletedEventAttributes) -> Attributes {
+    let failure = Failure {
+        message: "Encoded failure".to_owned(),
+        encoded_attributes: Some(encrypted()),
+        ..Default::default()
+    };
+    Attributes::ActivityTaskFailedEventAttributes(ActivityTaskFailedEventAttributes {
+        failure: Some(failure),
+        scheduled_event_id: completed.scheduled_event_id,
+        started_event_id: completed.started_event_id,
+        ..Default::default()
+    })
+}
+
+#[tokio::test]
+async fn what_the_service_wrote_and_nobody_can_read_fails_the_task() {
+    let of_activity = |history: &History, name: &str| {
+        let scheduled = history.events.iter().find_map(|e| match &e.attributes {
+            Some(Attributes::ActivityTaskScheduledEventAttributes(a)) => {
+                (a.activity_type.as_ref()?.name == name).then_some(e.event_id)
+            }
+            _ => None,
+        });
+        scheduled.expect(name)
+    };
+    let mut without_start = named("denied-policy");
+    for event in &mut without_start.events {
+        if let Some(Attributes::WorkflowExecutionStartedEventAttributes(a)) = &mut event.attributes
+        {
+            seal(&mut a.input);
+        }
+    }
+    let mut sealed = vec![without_start];
+    for name in [
+        "hallpass.admit",
+        "hallpass.provision",
+        "hallpass.end_access",
+    ] {
+        let mut history = named("expired-create");
+        let scheduled = of_activity(&history, name);
+        let is_answer = |e: &&mut HistoryEvent| {
+            matches!(&e.attributes, Some(Attributes::ActivityTaskCompletedEventAttributes(a))
+                if a.scheduled_event_id == scheduled)
+        };
+        let mut in_words = history.clone();
+        let event = in_words.events.iter_mut().find(is_answer).expect(name);
+        if let Some(Attributes::ActivityTaskCompletedEventAttributes(a)) = &event.attributes {
+            event.attributes = Some(failed(a));
+            event.event_type = EventType::ActivityTaskFailed.into();
+        }
+        let event = history.events.iter_mut().find(is_answer).expect(name);
+        if let Some(Attributes::ActivityTaskCompletedEventAttributes(a)) = &mut event.attributes {
+            seal(&mut a.result);
+        }
+        sealed.push(history);
+        sealed.push(in_words);
+    }
+    for history in sealed {
+        let Err(WorkflowReplayError::Replay(why)) = replay(history).await else {
+            panic!("it replays");
+        };
+        assert!(format!("{why:?}").contains("cannot be read"), "{why:?}");
+    }
 }
 
 #[test]

@@ -31,6 +31,7 @@ use crate::activities::Ports;
 use crate::core::{Heard, RequestCore};
 use crate::names::{SA_END, SA_PHASE};
 use crate::timeouts::giving;
+use crate::unread::must_be_read;
 use crate::wire::{ExtendReply, IssueInput, IssueReply, Look, LookInput, Outcome, Reply};
 
 type HandlerError = Box<dyn std::error::Error + Send + Sync>;
@@ -196,6 +197,7 @@ impl AccessRequest {
                 sealed.await
             }
         };
+        must_be_read(ctx, &sealed);
         let now = time(ctx);
         Ok(ctx.state_mut(|s| match sealed {
             Ok(sealed) => {

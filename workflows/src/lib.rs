@@ -19,6 +19,7 @@ pub mod names;
 pub mod role_cuts;
 pub mod sweep;
 pub mod timeouts;
+mod unread;
 pub mod wire;
 
 pub use access_request::AccessRequest;

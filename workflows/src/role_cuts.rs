@@ -22,6 +22,7 @@ use crate::activities::Ports;
 use crate::cuts::{CutsCore, Next};
 use crate::names::shared_role_of;
 use crate::timeouts::writing_cuts;
+use crate::unread::must_be_read;
 use crate::wire::{CutReply, WriteCutsInput};
 
 type HandlerError = Box<dyn std::error::Error + Send + Sync>;
@@ -108,6 +109,7 @@ impl RoleCuts {
         let written = ctx
             .execute_activity(Ports::write_cuts, input, writing_cuts())
             .await;
+        must_be_read(ctx, &written);
         let now = time(ctx);
         ctx.state_mut(|s| match written {
             Ok(output) => s.core.written(&output, now),

@@ -9,6 +9,7 @@ use temporalio_workflow::{WorkflowContext, WorkflowContextView, WorkflowResult};
 
 use crate::activities::Ports;
 use crate::timeouts::sweeping;
+use crate::unread::must_be_read;
 use crate::wire::{SweepInput, SweepReport};
 
 /// One sweep over every account.
@@ -29,8 +30,8 @@ impl Sweep {
     #[run(name = "hallpass.Sweep.v1")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<SweepReport> {
         let input = ctx.state(|s| s.input.clone());
-        Ok(ctx
-            .execute_activity(Ports::sweep, input, sweeping())
-            .await?)
+        let swept = ctx.execute_activity(Ports::sweep, input, sweeping()).await;
+        must_be_read(ctx, &swept);
+        Ok(swept?)
     }
 }

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use prost::Message as _;
 use temporalio_common::data_converters::{
     DataConverter, DefaultFailureConverter, PayloadCodec, PayloadConversionError, PayloadConverter,
-    SerializationContextData,
+    SerializationContextData, WorkflowSerializationContext,
 };
 use temporalio_common::payload_visitor::decode_payloads;
 use temporalio_common::protos::temporal::api::common::v1::Payload;
@@ -21,6 +21,7 @@ use temporalio_common::protos::temporal::api::update::v1::outcome;
 
 use crate::envelope::{KeyServiceError, MOST_WRAPPED_BYTES};
 use crate::keys::{Entry, KeyId, KeyRing};
+use crate::voucher::{self, VOUCHER, Voucher};
 
 /// The encoding that Temporal's tools know as "this needs a codec".
 const ENCRYPTED: &[u8] = b"binary/encrypted";
@@ -54,23 +55,51 @@ pub enum CodecError {
     History(String),
 }
 
+impl CodecError {
+    /// Whether asking again does not help, as long as the keys are these.
+    fn is_lasting(&self) -> bool {
+        match self {
+            Self::UnknownKey(_) | Self::Open => true,
+            Self::Service { problem, .. } => matches!(problem, KeyServiceError::NeverWrapped(_)),
+            Self::Seal | Self::History(_) => false,
+        }
+    }
+}
+
 /// Encrypts every payload for Temporal with AES-256-GCM, under a fresh random nonce each.
 ///
 /// The name of the key is bound into what it encrypts. With no ring it passes everything through.
+///
+/// To a workflow, what cannot be opened and has nobody's voucher comes as it stands: anybody may
+/// send a signal, and one that fails the task would stop the workflow for good. What was vouched for
+/// fails: a key is missing. Without a voucher all of it fails.
 #[derive(Clone, Debug, Default)]
-pub struct Codec(Option<Arc<KeyRing>>);
+pub struct Codec {
+    ring: Option<Arc<KeyRing>>,
+    voucher: Option<Arc<dyn Voucher>>,
+}
 
 impl Codec {
     /// A codec that encrypts with the ring's active key.
     #[must_use]
     pub fn new(ring: KeyRing) -> Self {
-        Self(Some(Arc::new(ring)))
+        Self {
+            ring: Some(Arc::new(ring)),
+            voucher: None,
+        }
+    }
+
+    /// The same, with a voucher for all that it seals.
+    #[must_use]
+    pub fn vouched_for(mut self, by: Arc<dyn Voucher>) -> Self {
+        self.voucher = Some(by);
+        self
     }
 
     /// Whether it encrypts at all.
     #[must_use]
     pub fn encrypts(&self) -> bool {
-        self.0.is_some()
+        self.ring.is_some()
     }
 
     /// What a Temporal client takes: payloads and the texts of failures go through this codec.
@@ -88,7 +117,7 @@ impl Codec {
     /// # Errors
     /// [`CodecError::Seal`] when the system has no randomness, and [`CodecError::Service`].
     pub async fn seal(&self, payload: Payload) -> Result<Payload, CodecError> {
-        let Some((id, entry)) = self.0.as_deref().and_then(KeyRing::writer) else {
+        let Some((id, entry)) = self.ring.as_deref().and_then(KeyRing::writer) else {
             return Ok(payload);
         };
         let mut metadata = HashMap::from([
@@ -104,9 +133,14 @@ impl Codec {
                 cipher
             }
         };
+        let data = encrypt(&cipher, id, payload.encode_to_vec())?;
+        if let Some(voucher) = &self.voucher {
+            let word = voucher.vouch(&voucher::digest(&metadata, &data));
+            metadata.insert(VOUCHER.to_owned(), word);
+        }
         Ok(Payload {
             metadata,
-            data: encrypt(&cipher, id, payload.encode_to_vec())?,
+            data,
             ..Default::default()
         })
     }
@@ -116,25 +150,48 @@ impl Codec {
     /// # Errors
     /// [`CodecError::UnknownKey`], [`CodecError::Open`] and [`CodecError::Service`].
     pub async fn open(&self, payload: Payload) -> Result<Payload, CodecError> {
+        let opened = self.unsealed(&payload).await?;
+        Ok(opened.unwrap_or(payload))
+    }
+
+    /// As [`Codec::open`], but what nobody can open and this service never sealed passes as it is.
+    async fn open_own(&self, payload: Payload) -> Result<Payload, CodecError> {
+        match self.unsealed(&payload).await {
+            Ok(opened) => Ok(opened.unwrap_or(payload)),
+            Err(error) if error.is_lasting() && self.is_alien(&payload) => Ok(payload),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn is_alien(&self, payload: &Payload) -> bool {
+        let voucher = self.voucher.as_deref();
+        voucher.is_some_and(|voucher| !voucher::is_vouched_for(payload, voucher))
+    }
+
+    /// What is sealed in there; `None` when nothing is.
+    async fn unsealed(&self, payload: &Payload) -> Result<Option<Payload>, CodecError> {
         if payload.metadata.get(ENCODING).map(Vec::as_slice) != Some(ENCRYPTED) {
-            return Ok(payload);
+            return Ok(None);
         }
         let name = payload.metadata.get(KEY_ID).map(Vec::as_slice);
         let name = String::from_utf8_lossy(name.unwrap_or_default()).into_owned();
         let id: KeyId = name.parse().map_err(|_| CodecError::Open)?;
-        let entry = self.0.as_deref().and_then(|ring| ring.reader(&id));
+        let entry = self.ring.as_deref().and_then(|ring| ring.reader(&id));
         let entry = entry.ok_or(CodecError::UnknownKey(name))?;
         let wrapped = payload.metadata.get(DATA_KEY).map(Vec::as_slice);
         let cipher = match (entry, wrapped) {
             (Entry::Held(cipher), None) => Arc::clone(cipher),
-            (Entry::Wrapping(envelope), Some(wrapped)) if wrapped.len() <= MOST_WRAPPED_BYTES => {
+            (Entry::Wrapping(envelope), Some(wrapped))
+                if (1..=MOST_WRAPPED_BYTES).contains(&wrapped.len()) =>
+            {
                 let opened = envelope.reader(wrapped, Instant::now()).await;
                 opened.map_err(|e| service(&id, e))?
             }
             _ => return Err(CodecError::Open),
         };
         let plain = decrypt(&cipher, &id, &payload.data)?;
-        Payload::decode(&*plain).map_err(|_| CodecError::Open)
+        let plain = Payload::decode(&*plain).map_err(|_| CodecError::Open)?;
+        Ok(Some(plain))
     }
 }
 
@@ -173,7 +230,8 @@ fn decrypt(cipher: &LessSafeKey, id: &KeyId, data: &[u8]) -> Result<Vec<u8>, Cod
     Ok(plain.to_vec())
 }
 
-/// Decrypts every payload of a history, and puts the texts of its failures back.
+/// Decrypts every payload of a history, and puts the texts of its failures back. A signal that
+/// workflows take as it stands stays so.
 ///
 /// # Errors
 /// [`CodecError::History`] naming the first payload's problem.
@@ -181,10 +239,20 @@ pub async fn open_history(
     mut history: History,
     codec: &(dyn PayloadCodec + Send + Sync),
 ) -> Result<History, CodecError> {
-    decode_payloads(&mut history, codec, &SerializationContextData::None)
-        .await
-        .map_err(|e| CodecError::History(e.to_string()))?;
-    history.events.iter_mut().for_each(restore_texts);
+    let to_workflow = SerializationContextData::Workflow(WorkflowSerializationContext::new());
+    for event in &mut history.events {
+        let is_signal = matches!(
+            event.attributes,
+            Some(Attributes::WorkflowExecutionSignaledEventAttributes(_))
+        );
+        let context = match is_signal {
+            true => &to_workflow,
+            false => &SerializationContextData::None,
+        };
+        let opened = decode_payloads(event, codec, context).await;
+        opened.map_err(|e| CodecError::History(e.to_string()))?;
+        restore_texts(event);
+    }
     Ok(history)
 }
 
@@ -207,14 +275,19 @@ impl PayloadCodec for Codec {
 
     fn decode(
         &self,
-        _context: &SerializationContextData,
+        context: &SerializationContextData,
         payloads: Vec<Payload>,
     ) -> BoxFuture<'static, Result<Vec<Payload>, PayloadConversionError>> {
         let codec = self.clone();
+        let to_workflow = matches!(context, SerializationContextData::Workflow(_));
         async move {
             let mut opened = Vec::with_capacity(payloads.len());
             for payload in payloads {
-                opened.push(codec.open(payload).await.map_err(conversion)?);
+                let payload = match to_workflow {
+                    true => codec.open_own(payload).await,
+                    false => codec.open(payload).await,
+                };
+                opened.push(payload.map_err(conversion)?);
             }
             Ok(opened)
         }

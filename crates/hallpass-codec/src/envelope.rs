@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::aead::LessSafeKey;
-use futures::future::BoxFuture;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
 use zeroize::Zeroizing;
 
 use crate::keys::{KeyError, cipher};
@@ -29,8 +30,14 @@ pub(crate) const MOST_WRAPPED_BYTES: usize = 6_144;
 
 /// Why a key service gave no data key, in its own words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct KeyServiceError(pub String);
+pub enum KeyServiceError {
+    /// It gives none for now. The same can be asked again.
+    #[error("{0}")]
+    Away(String),
+    /// What it was to open is nothing that it has wrapped.
+    #[error("{0}")]
+    NeverWrapped(String),
+}
 
 /// A fresh data key, in the clear and wrapped. It cannot be printed or serialized.
 pub struct FreshKey {
@@ -58,12 +65,51 @@ pub trait KeyService: fmt::Debug + Send + Sync {
     ) -> BoxFuture<'a, Result<Zeroizing<[u8; 32]>, KeyServiceError>>;
 }
 
+/// One data key that is being opened, for all who wait for it.
+type Opening = Shared<BoxFuture<'static, Result<Arc<LessSafeKey>, KeyServiceError>>>;
+
+/// A data key, and what stands beside the payloads that it encrypts.
+type Current = (Arc<LessSafeKey>, Vec<u8>);
+
 /// One key service's data keys: the one that encrypts, and those that were opened.
 pub(crate) struct Envelope {
     service: Arc<dyn KeyService>,
-    /// Held while a new key is asked for, so that one process asks once.
-    writing: futures::lock::Mutex<Option<Writing>>,
+    /// Held by the one who asks for a new key; nobody with a key waits for it.
+    renewing: futures::lock::Mutex<()>,
+    writing: Mutex<Writer>,
+    opening: Mutex<HashMap<Vec<u8>, Opening>>,
     opened: Mutex<Opened>,
+}
+
+/// The key in use, and what came of asking for another.
+#[derive(Default)]
+struct Writer {
+    writing: Option<Writing>,
+    asked: u64,
+    refused: Option<KeyServiceError>,
+}
+
+impl Writer {
+    /// The key in use, if it may be used any more, and whether a new one is due.
+    fn current(&mut self, now: Instant) -> Option<(Current, Age)> {
+        let writing = self.writing.as_mut()?;
+        let age = writing.age(now);
+        if age == Age::Spent {
+            return None;
+        }
+        writing.sealed += 1;
+        let key = (Arc::clone(&writing.cipher), writing.wrapped.clone());
+        Some((key, age))
+    }
+
+    /// For those who waited for a new key: it, else the old one, else why there is none.
+    fn answer(&mut self, now: Instant) -> Result<Current, KeyServiceError> {
+        match (self.current(now), &self.refused) {
+            (Some((key, _)), _) => Ok(key),
+            (None, Some(error)) => Err(error.clone()),
+            (None, None) => Err(KeyServiceError::Away("there is no data key".to_owned())),
+        }
+    }
 }
 
 struct Writing {
@@ -100,31 +146,52 @@ impl Envelope {
     pub(crate) fn new(service: Arc<dyn KeyService>) -> Self {
         Self {
             service,
-            writing: futures::lock::Mutex::default(),
+            renewing: futures::lock::Mutex::default(),
+            writing: Mutex::default(),
+            opening: Mutex::default(),
             opened: Mutex::default(),
         }
     }
 
-    /// The data key to encrypt one payload with, and what stands beside it.
-    pub(crate) async fn writer(
-        &self,
-        now: Instant,
-    ) -> Result<(Arc<LessSafeKey>, Vec<u8>), KeyServiceError> {
-        let mut writing = self.writing.lock().await;
-        let age = writing.as_ref().map_or(Age::Spent, |w| w.age(now));
-        if age != Age::Fresh {
-            let asked = Instant::now();
-            match (self.fresh(now).await, writing.as_mut()) {
-                (Ok(fresh), _) => *writing = Some(fresh),
-                (Err(_), Some(old)) if age == Age::Due => old.refused = Some(now + asked.elapsed()),
-                (Err(error), _) => return Err(error),
+    /// The data key to encrypt one payload with, and what stands beside it. Who needs a new one waits
+    /// for it; while it is only due, one asks and the others go on with the old one.
+    pub(crate) async fn writer(&self, now: Instant) -> Result<Current, KeyServiceError> {
+        let (current, asked) = {
+            let mut writer = locked(&self.writing);
+            (writer.current(now), writer.asked)
+        };
+        let _turn = match current {
+            Some((key, Age::Fresh)) => return Ok(key),
+            Some((key, _)) => match self.renewing.try_lock() {
+                Some(turn) => turn,
+                None => return Ok(key),
+            },
+            None => self.renewing.lock().await,
+        };
+        if let Some(answered) = self.answered_since(asked, now) {
+            return answered;
+        }
+        let begun = Instant::now();
+        let fresh = self.fresh(now).await;
+        let mut writer = locked(&self.writing);
+        writer.asked += 1;
+        writer.refused = None;
+        match fresh {
+            Ok(fresh) => writer.writing = Some(fresh),
+            Err(error) => {
+                if let Some(old) = &mut writer.writing {
+                    old.refused = Some(now + begun.elapsed());
+                }
+                writer.refused = Some(error);
             }
         }
-        let Some(current) = writing.as_mut() else {
-            return Err(KeyServiceError("there is no data key".to_owned()));
-        };
-        current.sealed += 1;
-        Ok((Arc::clone(&current.cipher), current.wrapped.clone()))
+        writer.answer(now)
+    }
+
+    /// What the one said who had the turn before, if there was one since.
+    fn answered_since(&self, asked: u64, now: Instant) -> Option<Result<Current, KeyServiceError>> {
+        let mut writer = locked(&self.writing);
+        (writer.asked != asked).then(|| writer.answer(now))
     }
 
     async fn fresh(&self, now: Instant) -> Result<Writing, KeyServiceError> {
@@ -149,25 +216,48 @@ impl Envelope {
         if let Some(cipher) = self.known(wrapped, now) {
             return Ok(cipher);
         }
-        let clear = self.service.open(wrapped).await?;
-        let cipher = Arc::new(cipher(&clear).map_err(unusable)?);
+        let opening = {
+            let mut under_way = locked(&self.opening);
+            let begun = || self.opening(wrapped);
+            let opening = under_way.entry(wrapped.to_vec()).or_insert_with(begun);
+            opening.clone()
+        };
+        let opened = opening.clone().await;
+        let mut under_way = locked(&self.opening);
+        if under_way.get(wrapped).is_some_and(|o| o.ptr_eq(&opening)) {
+            under_way.remove(wrapped);
+        }
+        drop(under_way);
+        let cipher = opened?;
         self.keep(wrapped.to_vec(), Arc::clone(&cipher), now);
         Ok(cipher)
     }
 
+    /// Asks the service once, however many wait.
+    fn opening(&self, wrapped: &[u8]) -> Opening {
+        let (service, wrapped) = (Arc::clone(&self.service), wrapped.to_vec());
+        let opening = async move {
+            let clear = service.open(&wrapped).await?;
+            cipher(&clear).map(Arc::new).map_err(unusable)
+        };
+        opening.boxed().shared()
+    }
+
     fn known(&self, wrapped: &[u8], now: Instant) -> Option<Arc<LessSafeKey>> {
-        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        opened.find(wrapped, now)
+        locked(&self.opened).find(wrapped, now)
     }
 
     fn keep(&self, wrapped: Vec<u8>, cipher: Arc<LessSafeKey>, now: Instant) {
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        opened.keep(wrapped, cipher, now);
+        locked(&self.opened).keep(wrapped, cipher, now);
     }
 }
 
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn unusable(error: KeyError) -> KeyServiceError {
-    KeyServiceError(error.to_string())
+    KeyServiceError::Away(error.to_string())
 }
 
 /// Opened data keys by their wrapped form, each until it is too old.
@@ -201,8 +291,8 @@ fn is_kept(since: Instant, now: Instant) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use futures::FutureExt as _;
     use futures::executor::block_on;
+    use std::pin::pin;
     use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
     /// Wraps by adding one to each byte; counts, and can be away.
@@ -211,13 +301,16 @@ pub(crate) mod tests {
         pub(crate) away: AtomicBool,
         pub(crate) calls: AtomicUsize,
         next: AtomicU8,
+        /// While it is held nobody gets an answer.
+        silence: futures::lock::Mutex<()>,
     }
 
     impl Pretended {
-        fn answer<T>(&self, value: T) -> Result<T, KeyServiceError> {
+        async fn answer<T>(&self, value: T) -> Result<T, KeyServiceError> {
             self.calls.fetch_add(1, Ordering::Relaxed);
+            let _heard = self.silence.lock().await;
             match self.away.load(Ordering::Relaxed) {
-                true => Err(KeyServiceError("nobody answers".to_owned())),
+                true => Err(KeyServiceError::Away("nobody answers".to_owned())),
                 false => Ok(value),
             }
         }
@@ -238,18 +331,19 @@ pub(crate) mod tests {
                 clear: Zeroizing::new([byte; 32]),
                 wrapped: vec![byte + 1; 32],
             };
-            futures::future::ready(self.answer(fresh)).boxed()
+            self.answer(fresh).boxed()
         }
 
         fn open<'a>(
             &'a self,
             wrapped: &'a [u8],
         ) -> BoxFuture<'a, Result<Zeroizing<[u8; 32]>, KeyServiceError>> {
-            let clear = match <[u8; 32]>::try_from(wrapped) {
-                Ok(wrapped) => self.answer(Zeroizing::new(wrapped.map(|b| b.wrapping_sub(1)))),
-                Err(_) => Err(KeyServiceError("it is no data key of mine".to_owned())),
+            let Ok(wrapped) = <[u8; 32]>::try_from(wrapped) else {
+                let why = "it is no data key of mine".to_owned();
+                return futures::future::ready(Err(KeyServiceError::NeverWrapped(why))).boxed();
             };
-            futures::future::ready(clear).boxed()
+            let clear = Zeroizing::new(wrapped.map(|b| b.wrapping_sub(1)));
+            self.answer(clear).boxed()
         }
     }
 
@@ -297,11 +391,72 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn while_one_asks_for_the_next_key_the_others_go_on_with_the_old_one() {
+        let (service, envelope) = envelope();
+        let start = Instant::now();
+        let first = wrapped_at(&envelope, start).unwrap();
+        let silent = service.silence.try_lock().unwrap();
+        let due = start + RENEW_AFTER;
+        let mut asking = pin!(envelope.writer(due));
+        assert!(asking.as_mut().now_or_never().is_none());
+        let (_, meanwhile) = envelope.writer(due).now_or_never().unwrap().unwrap();
+        assert_eq!(meanwhile, first);
+        assert_eq!(service.calls(), 2);
+        drop(silent);
+        let (_, second) = block_on(asking).unwrap();
+        assert_ne!(second, first);
+        assert_eq!(wrapped_at(&envelope, due).unwrap(), second);
+        assert_eq!(service.calls(), 2);
+    }
+
+    #[test]
+    fn who_have_no_key_wait_for_one_answer_and_all_hear_it() {
+        let (service, envelope) = envelope();
+        let start = Instant::now();
+        for away in [true, false] {
+            let before = service.calls();
+            let silent = service.silence.try_lock().unwrap();
+            service.set_away(away);
+            let mut one = pin!(envelope.writer(start));
+            let mut two = pin!(envelope.writer(start));
+            assert!(one.as_mut().now_or_never().is_none());
+            assert!(two.as_mut().now_or_never().is_none());
+            drop(silent);
+            let (one, two) = block_on(futures::future::join(one, two));
+            assert_eq!((one.is_err(), two.is_err()), (away, away));
+            assert_eq!(service.calls(), before + 1);
+        }
+    }
+
+    #[test]
+    fn a_data_key_is_opened_once_for_all_who_wait_also_when_the_first_leaves() {
+        let (service, envelope) = envelope();
+        let start = Instant::now();
+        let silent = service.silence.try_lock().unwrap();
+        let mut first = Box::pin(envelope.reader(&[7; 32], start));
+        let mut second = pin!(envelope.reader(&[7; 32], start));
+        assert!(first.as_mut().now_or_never().is_none());
+        assert!(second.as_mut().now_or_never().is_none());
+        drop(first);
+        drop(silent);
+        block_on(second).unwrap();
+        assert_eq!(service.calls(), 1);
+        assert!(locked(&envelope.opening).is_empty());
+
+        service.set_away(true);
+        let other = [8; 32];
+        block_on(envelope.reader(&other, start)).unwrap_err();
+        service.set_away(false);
+        block_on(envelope.reader(&other, start)).unwrap();
+        assert_eq!(service.calls(), 3, "a refusal is not kept");
+    }
+
+    #[test]
     fn a_data_key_is_spent_after_so_many_payloads() {
         let (_, envelope) = envelope();
         let start = Instant::now();
         let first = wrapped_at(&envelope, start).unwrap();
-        block_on(envelope.writing.lock()).as_mut().unwrap().sealed = MOST_SEALED;
+        locked(&envelope.writing).writing.as_mut().unwrap().sealed = MOST_SEALED;
         assert_ne!(wrapped_at(&envelope, start).unwrap(), first);
     }
 

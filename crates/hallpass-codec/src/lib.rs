@@ -8,8 +8,10 @@ mod codec;
 mod envelope;
 mod keys;
 mod remote;
+mod voucher;
 
 pub use codec::{Codec, CodecError, open_history};
 pub use envelope::{FreshKey, KeyService, KeyServiceError};
 pub use keys::{DataKey, KeyError, KeyId, KeyRing, RingKey};
 pub use remote::{RemoteError, decode_body, encode_body};
+pub use voucher::Voucher;

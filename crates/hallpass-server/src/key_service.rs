@@ -18,6 +18,9 @@ const CONTEXT: &str = "temporal-namespace";
 /// How long a new data key may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// What KMS says of bytes that this key has not wrapped for this namespace.
+const NEVER_WRAPPED: [&str; 2] = ["IncorrectKeyException", "InvalidCiphertextException"];
+
 /// A key of AWS KMS.
 #[derive(Debug)]
 pub(crate) struct Kms(KmsKey);
@@ -37,7 +40,10 @@ impl Kms {
             source = inner.source();
         }
         tracing::warn!(key = %self.0.arn(), error = text, "KMS gives no data key");
-        KeyServiceError(text)
+        match error.code.as_deref() {
+            Some(code) if NEVER_WRAPPED.contains(&code) => KeyServiceError::NeverWrapped(text),
+            _ => KeyServiceError::Away(text),
+        }
     }
 }
 
@@ -46,7 +52,7 @@ impl KeyService for Kms {
         async {
             // Whoever encrypts waits for it, ends among them, and the key in use is good for hours.
             let fresh = tokio::time::timeout(PATIENCE, self.0.generate()).await;
-            let late = |_| KeyServiceError("KMS does not answer".to_owned());
+            let late = |_| KeyServiceError::Away("KMS does not answer".to_owned());
             let fresh = fresh.map_err(late)?.map_err(|e| self.failed(&e))?;
             Ok(FreshKey {
                 clear: fresh.clear,

@@ -10,6 +10,7 @@ use temporalio_workflow::{
 use super::{AccessRequest, decode, detached, detached_timer, explain, time};
 use crate::activities::Ports;
 use crate::timeouts::deciding;
+use crate::unread::{is_sealed, must_be_read};
 use crate::wire::{Admission, AdmitInput, Admitted, Notice, WeighInput};
 
 /// How the activate gate opened.
@@ -29,15 +30,19 @@ impl AccessRequest {
     pub(super) async fn admit(
         ctx: &WorkflowContext<Self>,
     ) -> WorkflowResult<Option<Box<Admitted>>> {
+        let start = ctx.state(|s| s.start.clone());
+        if is_sealed(&start) {
+            ctx.force_task_fail("the start cannot be read; does this worker lack a key?");
+        }
         let input = AdmitInput {
-            start: decode(ctx.payload_converter(), ctx.state(|s| s.start.clone()))
-                .unwrap_or_default(),
+            start: decode(ctx.payload_converter(), start).unwrap_or_default(),
             workflow_id: ctx.workflow_id().to_owned(),
             run: ctx.state(|s| s.core.run().to_owned()),
             started_at: ctx.state(|s| s.core.created_at()),
             now: time(ctx),
         };
         let admission = ctx.execute_activity(Ports::admit, input, deciding()).await;
+        must_be_read(ctx, &admission);
         let now = time(ctx);
         let admitted = match admission {
             Ok(Admission::Answered(admitted)) => admitted,
@@ -193,6 +198,7 @@ impl AccessRequest {
             now: time(ctx),
         };
         let weighing = ctx.execute_activity(Ports::weigh, input, deciding()).await;
+        must_be_read(ctx, &weighing);
         let now = time(ctx);
         ctx.state_mut(|s| match weighing {
             Ok(weighing) => {

@@ -6,6 +6,7 @@ use temporalio_workflow::{ActivityExecutionError, WorkflowContext, WorkflowResul
 use super::{AccessRequest, explain, is_of_type};
 use crate::activities::Ports;
 use crate::timeouts::{NO_ROOM, ending};
+use crate::unread::must_be_read;
 use crate::wire::{Admitted, EndInput, Notice};
 
 impl AccessRequest {
@@ -22,6 +23,7 @@ impl AccessRequest {
             let ended = ctx
                 .execute_activity(Ports::end_access, input.clone(), ending(round))
                 .await;
+            must_be_read(ctx, &ended);
             match ended {
                 Ok(proof) => {
                     let at = proof.proved_at;

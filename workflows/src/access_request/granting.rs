@@ -11,6 +11,7 @@ use super::{AccessRequest, detached, detached_timer, explain, time};
 use crate::activities::Ports;
 use crate::core::lengthened;
 use crate::timeouts::{deciding, giving, making};
+use crate::unread::must_be_read;
 use crate::wire::{Admitted, MoveFenceInput, ProvisionInput, WeighInput};
 
 impl AccessRequest {
@@ -43,6 +44,7 @@ impl AccessRequest {
                 made.await
             }
         };
+        must_be_read(ctx, &made);
         match made {
             Ok(grant) => {
                 ctx.state_mut(|s| s.core.grant_made(grant));
@@ -134,10 +136,9 @@ impl AccessRequest {
             extended_duration: Some(total),
             now: time(ctx),
         };
-        let weighing = ctx
-            .execute_activity(Ports::weigh, input, deciding())
-            .await
-            .map_err(|e| explain(&e))?;
+        let weighing = ctx.execute_activity(Ports::weigh, input, deciding()).await;
+        must_be_read(ctx, &weighing);
+        let weighing = weighing.map_err(|e| explain(&e))?;
         if !weighing.allows() {
             let shut = weighing.answers.iter().filter(|a| !a.allows());
             let mut words: Vec<_> = shut.map(PolicyAnswer::explain).collect();
@@ -152,17 +153,17 @@ impl AccessRequest {
             let beats = ctx.state(|s| s.core.giving_beats());
             let scope = WorkflowCancellationToken::new();
             let options = making(giving(end, time(ctx), scope, beats));
-            ctx.execute_activity(
-                Ports::move_fence,
-                MoveFenceInput {
-                    evidence,
-                    grant,
-                    end: later,
-                },
-                options,
-            )
-            .await
-            .map_err(|e| explain(&e))?;
+            let end = later;
+            let input = MoveFenceInput {
+                evidence,
+                grant,
+                end,
+            };
+            let moved = ctx
+                .execute_activity(Ports::move_fence, input, options)
+                .await;
+            must_be_read(ctx, &moved);
+            moved.map_err(|e| explain(&e))?;
         }
         let still = |s: &Self| {
             s.core.state().phase() == Phase::Active
