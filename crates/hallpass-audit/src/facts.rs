@@ -295,8 +295,13 @@ pub(crate) fn first<T: DeserializeOwned>(payloads: Option<&Payloads>) -> Option<
     decode(payloads?.payloads.first()?)
 }
 
+/// What a workflow reads in a payload: JSON that claims to be something else is nothing to it.
 pub(crate) fn decode<T: DeserializeOwned>(payload: &Payload) -> Option<T> {
-    serde_json::from_slice(&payload.data).ok()
+    let encoding = payload.metadata.get("encoding").map(Vec::as_slice);
+    let is_json = encoding.is_none_or(|encoding| encoding == b"json/plain");
+    serde_json::from_slice(&payload.data)
+        .ok()
+        .filter(|_| is_json)
 }
 
 /// So much more than signed is not called longer: the end was cut to the second.

@@ -9,12 +9,12 @@ use hallpass_types::{Grant, ProofOfEnd, Sha256Digest};
 use hallpass_workflows::timeouts::ESCALATION;
 use hallpass_workflows::wire::{Admission, Admitted, EndInput, Outcome, Weighing};
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
 use temporalio_common::protos::temporal::api::failure::v1::Failure;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use temporalio_common::protos::temporal::api::history::v1::{History, HistoryEvent};
 
+use crate::facts::{decode, first};
 use words::{
     Step, answered, asked, closed, excepted, made, proved, requested, scheduled, spoken, step,
     updated, weighed,
@@ -291,14 +291,6 @@ fn escalation(event: &HistoryEvent) -> Option<String> {
     text.strip_prefix(ESCALATION).map(str::to_owned)
 }
 
-fn first<T: DeserializeOwned>(payloads: Option<&Payloads>) -> Option<T> {
-    decode(payloads?.payloads.first()?)
-}
-
-fn decode<T: DeserializeOwned>(payload: &Payload) -> Option<T> {
-    serde_json::from_slice(&payload.data).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use temporalio_common::protos::temporal::api::history::v1::WorkflowExecutionSignaledEventAttributes;
@@ -307,10 +299,13 @@ mod tests {
 
     fn history(keys: impl Iterator<Item = u32>) -> History {
         let metadata = keys.map(|k| (format!("key-{k}"), vec![1, 2, 3])).collect();
-        let payload = Payload {
+        signalled(Payload {
             metadata,
             ..Default::default()
-        };
+        })
+    }
+
+    fn signalled(payload: Payload) -> History {
         let signal = WorkflowExecutionSignaledEventAttributes {
             input: Some(Payloads {
                 payloads: vec![payload],
@@ -324,6 +319,24 @@ mod tests {
                 attributes,
                 ..Default::default()
             }],
+        }
+    }
+
+    #[test]
+    fn what_a_workflow_does_not_read_is_no_order_to_an_auditor() {
+        let envelope = r#"{"payloadType":"none","payload":"","signatures":[]}"#;
+        let kind = |encoding: &str| {
+            let encoding = ("encoding".to_owned(), encoding.as_bytes().to_vec());
+            let history = signalled(Payload {
+                metadata: [encoding].into(),
+                data: envelope.into(),
+                ..Default::default()
+            });
+            timeline(&history)[0].kind
+        };
+        assert_eq!(kind("json/plain"), "order.early");
+        for other in ["binary/encrypted", "binary/plain", ""] {
+            assert_eq!(kind(other), "order.refused");
         }
     }
 
