@@ -1,5 +1,7 @@
 //! The service's signing key: a file that only its owner reads.
 
+pub(crate) mod vouching;
+
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};

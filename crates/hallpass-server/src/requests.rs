@@ -36,6 +36,8 @@ use turns::Turn;
 const CALL: Duration = Duration::from_secs(10);
 /// An issue waits for AWS to show a new role; the caller asks again with the same id after this.
 const UPDATE: Duration = Duration::from_secs(20);
+/// What Temporal says of a query that would need a workflow task which fails.
+const TASK_FAILED: &str = "Workflow Task in failed state";
 const REQUESTER: SearchAttributeKey<String> = SearchAttributeKey::keyword(SA_REQUESTER);
 const ENTITLEMENT: SearchAttributeKey<String> = SearchAttributeKey::keyword(SA_ENTITLEMENT);
 const PHASE: SearchAttributeKey<String> = SearchAttributeKey::keyword(SA_PHASE);
@@ -55,6 +57,24 @@ pub(crate) enum RequestsError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl RequestsError {
+    /// Whether Temporal and its workers answer, but this workflow's task fails.
+    pub(crate) fn is_of_one_workflow(&self) -> bool {
+        let Self::Unavailable { source, .. } = self else {
+            return false;
+        };
+        match source.downcast_ref::<WorkflowQueryError>() {
+            Some(WorkflowQueryError::Rpc(status)) => match status.code() {
+                // What a worker answers that cannot carry out the query.
+                tonic::Code::InvalidArgument => true,
+                tonic::Code::FailedPrecondition => status.message().contains(TASK_FAILED),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
 }
 
 /// Whether a start made a workflow or found one.

@@ -27,6 +27,7 @@ use crate::bundle::{Bundles, reload_on_change};
 use crate::config::{Config, SecretSource, Signing};
 use crate::directory::Directory;
 use crate::doors::Doors;
+use crate::keys::vouching::Vouching;
 use crate::requests::Requests;
 use crate::worker::notify::{self, Notifier};
 use crate::worker::{self, Bodies, CutBodies, EndBodies, Proofs, Running};
@@ -140,7 +141,7 @@ pub(crate) async fn run(
     let tls = config.listen.tls.as_ref().map(tls::acceptor).transpose()?;
     let doors = Doors::open(&config.observe, &config.codec_endpoint, role).await?;
     label(role, &bundles);
-    let codec = config.temporal.codec(&config.aws)?;
+    let codec = Vouching::of(&signer, &public_keys).over(config.temporal.codec(&config.aws)?);
     let client = temporal::connect(&config.temporal, codec.clone()).await?;
     let workers = Workers {
         trust: trust.clone(),

@@ -6,8 +6,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hallpass_proto::v1::access_request::State;
 use hallpass_proto::v1::export_audit_records_response::Part;
-use hallpass_proto::v1::{EndCause, ExportAuditRecordsRequest, ExportFormat, GetTimelineRequest};
-use harness::{Private, issue, until, workflow_of};
+use hallpass_proto::v1::{
+    EndCause, ExportAuditRecordsRequest, ExportFormat, GetTimelineRequest,
+    ListAccessRequestsRequest, Verdict,
+};
+use harness::{Clients, Private, issue, until, workflow_of};
 use prost::Message as _;
 use serde_json::Value;
 
@@ -150,6 +153,62 @@ async fn a_worker_without_the_key_does_nothing_and_loses_nothing() {
     let alice = world.client("alice").await;
     alice.give_back(&request.name).await.unwrap();
     alice.watch_until(&request.name, State::Ended).await;
+}
+
+async fn list(clients: &Clients) -> Vec<String> {
+    let request = ListAccessRequestsRequest {
+        page_size: 10,
+        ..Default::default()
+    };
+    let page = clients.access.clone().list_access_requests(request).await;
+    let requests = page.unwrap().into_inner().access_requests;
+    requests.into_iter().map(|r| r.name).collect()
+}
+
+#[tokio::test]
+async fn a_signal_that_claims_to_be_encrypted_is_refused_and_stops_nothing() {
+    let world = Private::start().await;
+    let key = new_key(&world, "k1");
+    encrypt_with(&world, &[("k1", &key)]);
+    let _service = world.serve("all").await;
+    let (alice, bob) = (world.client("alice").await, world.client("bob").await);
+    let request = alice.ask("prod-reports", 600).await.unwrap();
+    let workflow = workflow_of(&request.name);
+    let claim = "encoding=binary/encrypted";
+    let names = ["encryption-key-id=k1", "encryption-key-id=k9"];
+    let forge = async |door: &str| {
+        for name in names {
+            let signal = ["signal", "-w", &workflow, "--name", door];
+            let bytes = ["--input-base64", "-i", "/wABAv8="];
+            let meta = ["--input-meta", claim, "--input-meta", name];
+            let forgery = [&signal[..], &bytes, &meta].concat();
+            world.engine().must(&forgery).await;
+        }
+    };
+    forge("decide").await;
+    let waits = alice.get(&request.name).await.unwrap();
+    assert_eq!(waits.state(), State::AwaitingApproval);
+    let codes: Vec<_> = waits.refusals.iter().map(|r| r.code.as_str()).collect();
+    assert_eq!(codes, ["malformed"; 2]);
+    let listed = list(&alice).await;
+    assert!(listed.contains(&request.name), "{listed:?}");
+
+    let active = bob.decide(&request.name, Verdict::Approve).await.unwrap();
+    assert_eq!(active.state(), State::Active);
+    forge("return").await;
+    issue(&alice, &request.name).await.unwrap();
+    alice.give_back(&request.name).await.unwrap();
+    let ended = alice.watch_until(&request.name, State::Ended).await;
+    assert_eq!(ended.end_cause(), EndCause::Returned);
+
+    let erin = world.client("erin").await;
+    let timeline = GetTimelineRequest {
+        name: request.name.clone(),
+    };
+    let timeline = erin.audit.clone().get_timeline(timeline).await.unwrap();
+    let entries = timeline.into_inner().entries;
+    let refused = entries.iter().filter(|e| e.kind == "order.refused");
+    assert_eq!(refused.count(), 4, "{entries:?}");
 }
 
 #[tokio::test]

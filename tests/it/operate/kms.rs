@@ -106,6 +106,20 @@ async fn a_key_of_kms_encrypts_and_while_it_is_away_requests_wait() {
     for clear in ["alice", &*request.reason, "arn:aws"] {
         assert!(!contains(&stored, clear), "{clear} is readable");
     }
+    // What the key has never wrapped is no order, and nothing waits for it.
+    let workflow = workflow_of(&request.name);
+    let mut forgery = vec!["signal", "-w", &workflow, "--name", "decide"];
+    forgery.extend(["--input-base64", "-i", "/wABAv8="]);
+    for claim in [
+        "encoding=binary/encrypted",
+        "encryption-key-id=kms",
+        "encryption-data-key=junk",
+    ] {
+        forgery.extend(["--input-meta", claim]);
+    }
+    world.engine().must(&forgery).await;
+    let waits = alice.get(&request.name).await.unwrap();
+    assert_eq!(waits.refusals[0].code, "malformed", "{waits:?}");
     assert!(service.terminate().await.success());
 
     // The decision is recorded under a data key that no worker has opened yet.

@@ -3,6 +3,7 @@
 //! The form is that of Standard Webhooks: headers `webhook-id`, `webhook-timestamp` and
 //! `webhook-signature`, an HMAC-SHA256 over `id.timestamp.body`. Nothing in the document is secret.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -98,7 +99,11 @@ struct Data<'a> {
     entitlement: String,
     requester: String,
     requester_name: Option<&'a str>,
-    groups: &'a std::collections::BTreeSet<String>,
+    groups: &'a BTreeSet<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    parameters: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_time: Option<Timestamp>,
     duration_seconds: u32,
     reason: &'a str,
     ticket: Option<&'a str>,
@@ -168,6 +173,8 @@ fn document<'a>(
             requester: spec.requester.id.to_string(),
             requester_name: spec.requester.display_name.as_deref(),
             groups: &input.groups,
+            parameters: &spec.parameters,
+            start_time: spec.start,
             duration_seconds: spec.duration.as_seconds(),
             reason: spec.reason.as_str(),
             ticket: spec.ticket.as_ref().map(|t| t.as_str()),
@@ -199,6 +206,13 @@ pub(crate) fn key(path: &Path) -> Result<hmac::Key, NotifyError> {
 
 #[cfg(test)]
 mod tests {
+    use hallpass_types::{
+        AccessRequestId, AuthFacts, EntitlementId, GrantDuration, Principal, PrincipalId,
+        PrincipalKind, Reason, RequestId,
+    };
+    use hallpass_workflows::wire::Notice;
+    use serde_json::json;
+
     use super::*;
 
     /// The example of the Standard Webhooks specification.
@@ -213,6 +227,64 @@ mod tests {
             "{\"test\": 2432232314}",
         );
         assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    fn spec() -> AccessRequestSpec {
+        let id = PrincipalId::parse("https://idp.example#alice").unwrap();
+        let request_id = RequestId::parse("00000000-0000-4000-8000-000000000001").unwrap();
+        AccessRequestSpec {
+            id: AccessRequestId::derive(&id, &request_id),
+            request_id,
+            requester: Principal {
+                id,
+                kind: PrincipalKind::Human,
+                display_name: None,
+                groups: BTreeSet::new(),
+                acting_for: None,
+                auth: AuthFacts {
+                    mfa: true,
+                    authenticated_at: Timestamp::UNIX_EPOCH,
+                    client: None,
+                    evidence: Default::default(),
+                },
+            },
+            entitlement: EntitlementId::parse("reports").unwrap(),
+            duration: GrantDuration::from_seconds(1_800).unwrap(),
+            break_glass: false,
+            reason: Reason::parse("because").unwrap(),
+            ticket: None,
+            parameters: BTreeMap::new(),
+            start: None,
+        }
+    }
+
+    fn data(spec: &AccessRequestSpec) -> serde_json::Value {
+        let nobody = json!({ "payloadType": "none", "payload": "", "signatures": [] });
+        let input = NotifyInput {
+            notice: Notice::Asked,
+            groups: BTreeSet::from(["security".to_owned()]),
+            start: serde_json::from_value(nobody).unwrap(),
+            at: Timestamp::UNIX_EPOCH,
+        };
+        let document = serde_json::to_value(document("prod", spec, &input)).unwrap();
+        document["data"].clone()
+    }
+
+    #[test]
+    fn approvers_read_for_what_and_from_when_where_that_was_chosen() {
+        let mut spec = spec();
+        let plain = data(&spec);
+        let plain = plain.as_object().unwrap();
+        assert!(!plain.contains_key("parameters") && !plain.contains_key("startTime"));
+        spec.parameters = BTreeMap::from([("prefix".to_owned(), "2026/q3".to_owned())]);
+        spec.start = Some("2026-11-23T08:00:00Z".parse().unwrap());
+        let mut chosen = data(&spec);
+        let chosen = chosen.as_object_mut().unwrap();
+        let parameters = chosen.remove("parameters");
+        assert_eq!(parameters, Some(json!({ "prefix": "2026/q3" })));
+        let start = chosen.remove("startTime");
+        assert_eq!(start, Some(json!("2026-11-23T08:00:00Z")));
+        assert_eq!(chosen, plain, "nothing else changes");
     }
 
     #[test]
