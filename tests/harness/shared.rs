@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use hallpass_standins::{Process, Program, Readiness, TOOLS_DIR_VARIABLE, Tools};
 use serde::Deserialize;
+use serde_json::json;
 use tokio::sync::OnceCell;
 
 use crate::private::{copy_folder, sample_pack};
@@ -110,17 +111,26 @@ impl Shared {
     /// # Panics
     /// When there is nobody of that name.
     pub async fn token(&self, name: &str) -> String {
+        self.mint(json!({ "as": name })).await
+    }
+
+    /// As [`Shared::token`], one that expires after so many seconds.
+    ///
+    /// # Panics
+    /// When there is nobody of that name.
+    pub async fn brief_token(&self, name: &str, seconds: u32) -> String {
+        self.mint(json!({ "as": name, "lifetime_seconds": seconds }))
+            .await
+    }
+
+    async fn mint(&self, wanted: serde_json::Value) -> String {
         #[derive(Deserialize)]
         struct Answer {
             access_token: String,
         }
         let url = format!("{}/dev/token", self.ready.dev_issuer);
         // A client of this test's own: connections die with the runtime that opened them.
-        let answer = reqwest::Client::new()
-            .post(url)
-            .json(&serde_json::json!({ "as": name }))
-            .send()
-            .await;
+        let answer = reqwest::Client::new().post(url).json(&wanted).send().await;
         let answer = answer
             .and_then(reqwest::Response::error_for_status)
             .expect("a token");

@@ -21,7 +21,13 @@ const ASK: [&str; 7] = [
 ];
 
 /// A record of a call by a session of `role`.
-fn record(n: u32, call: &str, error: Option<&str>, role: &str, session: [&str; 3]) -> Value {
+pub(crate) fn record(
+    n: u32,
+    call: &str,
+    error: Option<&str>,
+    role: &str,
+    session: [&str; 3],
+) -> Value {
     let [key, principal, identity] = session;
     let mut context = json!({ "sessionIssuer": { "type": "Role", "arn": role } });
     if !identity.is_empty() {
@@ -125,7 +131,7 @@ async fn calls_are_listed_with_their_request_and_the_unexplained_are_told() {
 const HUB: &str = "999988887777";
 
 /// A bucket that a trail is delivered to, and the service configured to read it.
-async fn trails(world: &Private) -> SignedHttp {
+pub(crate) async fn trails(world: &Private) -> SignedHttp {
     let s3 = SignedHttp::new(Some(world.ministack.endpoint().parse().unwrap())).unwrap();
     let make = SignedRequest::put("s3", "us-east-1", "/trails", Vec::new());
     assert_eq!(s3.send(&root(), make).await.unwrap().status, 200);
@@ -157,7 +163,7 @@ fn root() -> SecretCredentials {
 }
 
 /// Delivers a file as CloudTrail names it.
-async fn deliver(s3: &SignedHttp, account: &str, at: Timestamp, content: Vec<u8>) {
+pub(crate) async fn deliver(s3: &SignedHttp, account: &str, at: Timestamp, content: Vec<u8>) {
     let (day, stamp) = (at.strftime("%Y/%m/%d"), at.strftime("%Y%m%dT%H%MZ"));
     let name = format!("{account}_CloudTrail_us-east-1_{stamp}_aB3x.json.gz");
     let path = format!("/trails/org/AWSLogs/o-x/{account}/CloudTrail/us-east-1/{day}/{name}");
@@ -165,7 +171,7 @@ async fn deliver(s3: &SignedHttp, account: &str, at: Timestamp, content: Vec<u8>
     assert_eq!(s3.send(&root(), put).await.unwrap().status, 200);
 }
 
-fn packed(records: Vec<Value>) -> Vec<u8> {
+pub(crate) fn packed(records: Vec<Value>) -> Vec<u8> {
     let text = json!({ "Records": records }).to_string();
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(text.as_bytes()).unwrap();

@@ -22,7 +22,7 @@ use hallpass_proto::v1::{
     RunArchiveResponse,
 };
 use hallpass_seal::SecretCredentials;
-use harness::{Clients, Private, reason_of, until, uuid};
+use harness::{Clients, Private, reason_of, until, uuid, workflow_of};
 use jiff::Timestamp;
 use tonic::{Code, Status};
 use zeroize::Zeroizing;
@@ -73,6 +73,17 @@ async fn withdrawn(alice: &Clients) -> String {
     let request = alice.withdraw(&request.name).await.unwrap();
     assert_eq!(request.state(), State::Withdrawn);
     request.name
+}
+
+/// Has Temporal forget a request, as its retention does.
+async fn forget(world: &Private, name: &str) {
+    let workflow = workflow_of(name);
+    let engine = world.engine();
+    engine.must(&["delete", "--yes", "-w", &workflow]).await;
+    until("Temporal has forgotten it", || async {
+        engine.try_history(&workflow).await.is_none().then_some(())
+    })
+    .await;
 }
 
 /// How many files there are, in all folders.

@@ -8,7 +8,8 @@ use hallpass_proto::v1::{
     AccessRequest, Entitlement, ListAccessRequestsRequest, ListAuditRecordsRequest,
     ListEntitlementsRequest, Verdict, WatchAccessRequestRequest,
 };
-use harness::{Clients, Shared, seconds, until};
+use harness::{Clients, Shared, reason_of, seconds, until};
+use tonic::Code;
 
 /// All pages of a list.
 async fn pages(clients: &Clients, request: ListAccessRequestsRequest) -> Vec<Vec<AccessRequest>> {
@@ -283,6 +284,29 @@ async fn a_watch_resumes_where_it_was_left_and_ends_with_the_request() {
     assert!(over.message().await.unwrap().is_none());
     let mut nothing_new = watch(last.revision).await;
     assert!(nothing_new.message().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_watch_ends_with_its_token_though_nothing_changes() {
+    let world = Shared::get().await;
+    let alice = world.client("alice").await;
+    let request = alice.ask("prod-export", 60).await.unwrap();
+    // On a busy machine the token may expire before the watch is opened.
+    let (_brief, stream) = until("a watch is opened", || async {
+        let token = world.brief_token("alice", 3).await;
+        let brief = Clients::connect(world.server(), Some(token)).await;
+        let request = WatchAccessRequestRequest {
+            name: request.name.clone(),
+            after_revision: request.revision,
+        };
+        let opened = brief.access.clone().watch_access_request(request).await;
+        Some((brief, opened.ok()?))
+    })
+    .await;
+    let status = stream.into_inner().message().await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
+    assert_eq!(reason_of(&status), "TOKEN_REJECTED");
+    alice.withdraw(&request.name).await.unwrap();
 }
 
 async fn allowed(clients: &Clients, show_all: bool) -> Vec<(String, Option<i64>)> {

@@ -205,6 +205,20 @@ fn read(path: &Path) -> Result<Option<Object>, StoreError> {
     }
 }
 
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name());
+    let names = entries.map(name).collect::<io::Result<Vec<_>>>()?;
+    // Nothing of ours has a name that is no text.
+    Ok(names
+        .into_iter()
+        .filter_map(|n| n.into_string().ok())
+        .collect())
+}
+
 impl Store for Directory {
     fn read<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<Object>, StoreError>> {
         self.on_disk(path, |_, path| read(path)).boxed()
@@ -228,6 +242,11 @@ impl Store for Directory {
         let seen = seen.cloned();
         let work = move |inner: &Inner, path: &Path| inner.replace(path, &bytes, seen.as_ref());
         self.on_disk(path, work).boxed()
+    }
+
+    fn names<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        self.on_disk(folder, |_, folder| names(folder).map_err(StoreError::io))
+            .boxed()
     }
 
     fn discard<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, ()> {

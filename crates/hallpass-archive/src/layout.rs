@@ -20,6 +20,11 @@ pub fn history_path(digest: &Sha256Digest) -> String {
     format!("histories/{folder}/{digest}.jsonl.gz")
 }
 
+/// Where the runs of a request are, each in a folder of its own.
+pub(crate) fn runs_path(request: &AccessRequestId) -> String {
+    format!("requests/{request}")
+}
+
 /// Where it is noted which record a closed run has.
 pub fn closed_path(request: &AccessRequestId, run: &RunId) -> String {
     format!("requests/{request}/{run}/closed.json")

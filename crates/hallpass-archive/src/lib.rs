@@ -47,4 +47,4 @@ pub use record::{Closed, Record, RunId};
 pub use sequencer::{Entry, Sequencer};
 pub use store::{Object, Store, StoreError, Version};
 pub use tlog_tiles::tlog::Hash;
-pub use verify::{Verified, checkpoint, find, history_of, records, verify};
+pub use verify::{Verified, checkpoint, find, history_of, records, runs, verify};

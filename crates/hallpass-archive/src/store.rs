@@ -58,6 +58,10 @@ pub trait Store: Send + Sync {
         seen: Option<&'a Version>,
     ) -> BoxFuture<'a, Result<Version, StoreError>>;
 
+    /// The names right below a folder, of objects and of folders, in no order; none when it is not
+    /// there.
+    fn names<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Vec<String>, StoreError>>;
+
     /// Lets go of a folder of partial tiles, now that the full tile is there. May do nothing.
     fn discard<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, ()>;
 }

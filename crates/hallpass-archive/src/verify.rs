@@ -5,10 +5,10 @@ use tlog_tiles::tlog::{EMPTY_HASH, Hash, node_hash};
 
 use crate::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::error::ArchiveError;
-use crate::layout::{CHECKPOINT, WIDTH, bundle, closed_path, marker_path};
+use crate::layout::{CHECKPOINT, WIDTH, bundle, closed_path, marker_path, runs_path};
 use crate::note::LogKey;
 use crate::record::{Record, RunId};
-use crate::sequencer::{Marker, entries, held, must_read, read};
+use crate::sequencer::{Marker, entries, failed, held, must_read, read};
 use crate::store::Store;
 
 /// What was found to hold.
@@ -51,6 +51,26 @@ pub async fn find(
     };
     let marker = marker(&path, &bytes)?;
     Ok(Some((marker.index, marker.record)))
+}
+
+/// The index and record of every closed run of a request, the latest first. Usually that is one.
+///
+/// # Errors
+/// [`ArchiveError`] when the store fails or is damaged.
+pub async fn runs(
+    store: &dyn Store,
+    request: &AccessRequestId,
+) -> Result<Vec<(u64, Record)>, ArchiveError> {
+    let folder = runs_path(request);
+    let names = store.names(&folder).await;
+    let mut found = Vec::new();
+    for name in names.map_err(|e| failed("list", &folder, e))? {
+        if let Ok(run) = RunId::parse(&name) {
+            found.extend(find(store, request, &run).await?);
+        }
+    }
+    found.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
+    Ok(found)
 }
 
 /// The records of a log from `index` on, with their indexes, as far as one read brings them; none

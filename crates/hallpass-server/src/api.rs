@@ -16,6 +16,7 @@ mod measure;
 pub(crate) mod metadata;
 mod orders;
 mod preview;
+mod streams;
 pub(crate) mod trail;
 
 use std::sync::Arc;
@@ -41,7 +42,7 @@ use tonic::Status;
 use crate::archive::Archiver;
 use crate::bundle::Bundles;
 use crate::config::LinkTemplate;
-use crate::requests::Requests;
+use crate::requests::{Requests, RequestsError};
 use crate::worker::Trust;
 use auth::{AuthLayer, Door};
 use metadata::Metadata;
@@ -70,18 +71,47 @@ impl Api {
         &self,
         caller: &Principal,
         id: &AccessRequestId,
-        look: impl Future<Output = Result<Look, crate::requests::RequestsError>>,
+        look: impl Future<Output = Result<Look, RequestsError>>,
     ) -> Result<(Look, RequestSnapshot), Status> {
         crate::trace::about(id);
         let name = id.name();
         let look = look.await.map_err(|e| errors::from_requests(e, &name))?;
-        let hidden = || errors::not_found("hallpass.v1/AccessRequest", &name);
-        let snapshot = look.snapshot.as_deref().cloned().ok_or_else(hidden)?;
+        let snapshot = self.viewed(caller, &name, look.snapshot.as_deref().cloned())?;
+        Ok((look, snapshot))
+    }
+
+    /// As [`Api::visible`], also of a request that only the archive still has.
+    async fn recorded(
+        &self,
+        caller: &Principal,
+        id: &AccessRequestId,
+    ) -> Result<RequestSnapshot, Status> {
+        match self.requests.look(id, None).await {
+            Err(RequestsError::NotFound) => {
+                let archived = beyond::one(self, id).await?;
+                self.viewed(caller, &id.name(), archived.and_then(|a| a.snapshot))
+            }
+            look => {
+                let visible = self.visible(caller, id, std::future::ready(look)).await;
+                visible.map(|(_, snapshot)| snapshot)
+            }
+        }
+    }
+
+    /// A snapshot of the request `name`, if the caller may view it.
+    fn viewed(
+        &self,
+        caller: &Principal,
+        name: &str,
+        snapshot: Option<RequestSnapshot>,
+    ) -> Result<RequestSnapshot, Status> {
+        let hidden = || errors::not_found("hallpass.v1/AccessRequest", name);
+        let snapshot = snapshot.ok_or_else(hidden)?;
         let answer = self.on_request(&snapshot, |bundle, facts, now| {
             bundle.view(caller, facts, now)
         });
         match answer {
-            Some(answer) if answer.allows() => Ok((look, snapshot)),
+            Some(answer) if answer.allows() => Ok(snapshot),
             _ => Err(hidden()),
         }
     }

@@ -51,7 +51,7 @@ async fn an_archive_in_a_bucket_is_locked_object_by_object() {
     let s3 = bucket(&world, &store).await;
     let _service = world.serve("all").await;
     let (alice, dave) = (world.client("alice").await, world.client("dave").await);
-    withdrawn(&alice).await;
+    let first = withdrawn(&alice).await;
     assert_eq!(run(&dave).await.unwrap().archived, 1);
     withdrawn(&alice).await;
     let done = run(&dave).await.unwrap();
@@ -73,6 +73,11 @@ async fn an_archive_in_a_bucket_is_locked_object_by_object() {
         let kept = String::from_utf8_lossy(&kept.body).into_owned();
         assert!(kept.contains("GOVERNANCE"), "{key}: {kept}");
     }
+
+    // What Temporal forgets is found there by its id.
+    forget(&world, &first).await;
+    let found = alice.get(&first).await.unwrap();
+    assert_eq!(found.state(), State::Withdrawn);
 }
 
 /// A copy of the bucket in a folder.

@@ -1,10 +1,13 @@
 //! Beyond Temporal's retention: what only the archive still has is listed, reviewed and exported, and
 //! nothing is counted twice.
 
-use hallpass_proto::v1::{AccessRequest, ListAuditRecordsRequest};
-use harness::{issue, workflow_of};
+use hallpass_proto::v1::{AccessRequest, GetTimelineResponse, ListAuditRecordsRequest};
+use harness::issue;
+use serde_json::Value;
+use tonic::Response;
 
 use super::*;
+use crate::activity::{deliver, packed, record, trails};
 
 /// Every record, page by page.
 async fn listed(clients: &Clients, since: Timestamp) -> Vec<AccessRequest> {
@@ -36,10 +39,14 @@ fn sorted(records: &[AccessRequest]) -> Vec<String> {
 }
 
 async fn hallpass(world: &Private, arguments: &[&str]) -> String {
+    hallpass_as(world, "erin", arguments).await
+}
+
+async fn hallpass_as(world: &Private, who: &str, arguments: &[&str]) -> String {
     let ran = tokio::process::Command::new(harness::binary("hallpass"))
         .args(arguments)
         .env("HALLPASS_SERVER", world.server())
-        .env("HALLPASS_TOKEN", world.issuer.mint("erin").unwrap())
+        .env("HALLPASS_TOKEN", world.issuer.mint(who).unwrap())
         .env("HOME", world.dir())
         .output();
     let ran = ran.await.unwrap();
@@ -59,10 +66,61 @@ fn told(request: &AccessRequest) -> AccessRequest {
     }
 }
 
+async fn timeline(clients: &Clients, name: &str) -> Result<GetTimelineResponse, Status> {
+    let name = name.to_owned();
+    let mut audit = clients.audit.clone();
+    let trail = audit.get_timeline(GetTimelineRequest { name }).await;
+    trail.map(Response::into_inner)
+}
+
+/// One request that only the archive has, asked for by its id, is what it and its trail were before.
+async fn by_id(
+    world: &Private,
+    s3: &SignedHttp,
+    (before, trail): (&AccessRequest, &GetTimelineResponse),
+) {
+    let id = before.name.trim_start_matches("accessRequests/");
+    let shown = hallpass_as(world, "alice", &["show", id, "-o", "json"]).await;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["state"], "STATE_ENDED");
+    for who in ["alice", "erin"] {
+        let clients = world.client(who).await;
+        let now = clients.get(&before.name).await.unwrap();
+        assert_eq!(told(&now), told(before), "{who}");
+        let now = timeline(&clients, &before.name).await.unwrap();
+        assert_eq!(now, *trail, "{who}");
+    }
+    let frank = world.client("frank").await;
+    let unseen = [
+        frank.get(&before.name).await.unwrap_err(),
+        timeline(&frank, &before.name).await.unwrap_err(),
+    ];
+    assert!(unseen.iter().all(|s| s.code() == Code::NotFound));
+
+    let said = hallpass_as(world, "alice", &["audit", "show", id, "-o", "json"]).await;
+    assert!(said.contains(&trail.history_digest), "{said}");
+    let bundle = world.dir().join("one.tar");
+    let out = bundle.display().to_string();
+    hallpass(world, &["audit", "export", id, "--out", &out]).await;
+    let (code, said) = audited(world, &bundle, &[]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains(id) && said.contains("1 of "), "{said}");
+
+    let (role, issued) = (&before.role_arn, &before.issued_credentials[0]);
+    let account = role.split(':').nth(4).unwrap();
+    let ours = [issued.access_key_id.as_str(), &issued.assumed_role_id, id];
+    let call = record(1, "ListObjects", None, role, ours);
+    deliver(s3, account, Timestamp::now(), packed(vec![call])).await;
+    let activity = ["audit", "activity", id, "--trail", "-o", "json"];
+    let found: Value = serde_json::from_str(&hallpass(world, &activity).await).unwrap();
+    assert_eq!(found["explained"][0]["call"], "s3:ListObjects");
+}
+
 #[tokio::test]
 async fn what_temporal_has_forgotten_is_listed_reviewed_and_exported_once() {
     let world = Private::start().await;
     in_folder(&world, "interval_seconds = 3600");
+    let s3 = trails(&world).await;
     let _service = world.serve("all").await;
     let (alice, dave) = (world.client("alice").await, world.client("dave").await);
     let erin = world.client("erin").await;
@@ -91,13 +149,13 @@ async fn what_temporal_has_forgotten_is_listed_reviewed_and_exported_once() {
         "each once while Temporal has all of them"
     );
 
+    let whole = erin.get(&used).await.unwrap();
+    let trail = timeline(&erin, &used).await.unwrap();
     for name in [&used, &terminated] {
-        let delete = ["delete", "--yes", "-w", &workflow_of(name)];
-        world.engine().must(&delete).await;
+        forget(&world, name).await;
     }
-    until("Temporal has forgotten them", || async {
-        let gone = erin.get(&used).await.is_err() && erin.get(&terminated).await.is_err();
-        (gone && status(&erin).await.unwrap().closed == 1).then_some(())
+    until("Temporal does not list them", || async {
+        (status(&erin).await.unwrap().closed == 1).then_some(())
     })
     .await;
     let after = listed(&erin, start).await;
@@ -109,6 +167,7 @@ async fn what_temporal_has_forgotten_is_listed_reviewed_and_exported_once() {
     assert_eq!(of(&after, &used), of(&before, &used));
     assert_eq!(of(&after, &kept), of(&before, &kept));
     assert_eq!(of(&after, &terminated).state(), State::AwaitingApproval);
+    by_id(&world, &s3, (&whole, &trail)).await;
     let later = start
         .checked_add(std::time::Duration::from_secs(3600))
         .unwrap();

@@ -1,6 +1,6 @@
 //! A store in memory whose writes fail when a test says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
@@ -142,6 +142,18 @@ impl Memory {
         })
     }
 
+    fn below(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        let state = self.0.lock().unwrap();
+        if state.dead {
+            return Err(StoreError::io("injected"));
+        }
+        let folder = format!("{folder}/");
+        let rest = |path: &String| Some(path.strip_prefix(&folder)?.to_owned());
+        let rests = state.objects.keys().filter_map(rest);
+        let names = rests.filter_map(|rest| Some(rest.split('/').next()?.to_owned()));
+        Ok(names.collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
     fn forget(&self, folder: &str) {
         let mut state = self.0.lock().unwrap();
         if !state.dead {
@@ -171,6 +183,10 @@ impl Store for Memory {
         seen: Option<&'a Version>,
     ) -> BoxFuture<'a, Result<Version, StoreError>> {
         async move { self.swap(path, bytes, seen) }.boxed()
+    }
+
+    fn names<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        async { self.below(folder) }.boxed()
     }
 
     fn discard<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, ()> {

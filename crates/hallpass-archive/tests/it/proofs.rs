@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use hallpass_archive::{
-    ArchiveError, Inclusion, KeyName, LogSigner, Sequencer, checkpoint, find, prove_inclusion,
-    verify,
+    ArchiveError, Directory, Entry, Inclusion, KeyName, LogSigner, Record, Sequencer, Store,
+    checkpoint, digest, find, prove_inclusion, runs, verify,
 };
 
 use crate::memory::Memory;
@@ -31,6 +31,38 @@ async fn every_record_has_a_proof_that_verifies_offline() {
             assert_eq!(found, entry(n).record);
         }
         assert!(prove_inclusion(&store, &head, size).await.is_err());
+    }
+}
+
+/// A record of run `n` of the request `of`.
+fn again(of: u64, n: u64, closed: bool) -> Entry {
+    let Entry { record, history } = entry(n);
+    let closed = record.closed.filter(|_| closed);
+    Entry {
+        record: Record::new(request(of), run(n), 1, digest(&history), closed),
+        history,
+    }
+}
+
+#[tokio::test]
+async fn a_requests_closed_runs_are_found_by_its_id_the_latest_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let stores: [Arc<dyn Store>; 2] = [
+        Arc::new(Memory::default()),
+        Arc::new(Directory::open(folder.path()).unwrap()),
+    ];
+    for store in stores {
+        let mut log = Sequencer::open(Arc::clone(&store), signer(), &[])
+            .await
+            .unwrap();
+        // Names sort otherwise than the log does, and an open run is none that is over.
+        let of_one = [9, 2, 4].map(|n| again(1, n, n != 4));
+        log.append(&of_one).await.unwrap();
+        log.append(&[again(11, 5, true)]).await.unwrap();
+        let found = runs(&*store, &request(1)).await.unwrap();
+        let found: Vec<_> = found.iter().map(|(at, r)| (*at, r.run.clone())).collect();
+        assert_eq!(found, [(1, run(2)), (0, run(9))]);
+        assert!(runs(&*store, &request(7)).await.unwrap().is_empty());
     }
 }
 

@@ -57,6 +57,7 @@ async fn list(cx: &Context, period: &Period) -> Result<Exit, CliError> {
                 async move { client.list_audit_records(timed(message)).await }
             })
             .await?;
+        super::list::tell_unreachable(cx, &page.unreachable);
         all.extend(page.access_requests);
         if page.next_page_token.is_empty() {
             break;

@@ -38,6 +38,7 @@ pub(super) async fn ls(cx: &Context, args: LsArgs) -> Result<Exit, CliError> {
                 async move { client.list_access_requests(timed(message)).await }
             })
             .await?;
+        tell_unreachable(cx, &page.unreachable);
         list.extend(page.access_requests);
         let is_last = page.next_page_token.is_empty();
         if is_last || list.len() >= limit {
@@ -67,6 +68,15 @@ pub(super) async fn ls(cx: &Context, args: LsArgs) -> Result<Exit, CliError> {
             }
         })?;
     Ok(Exit::Ok)
+}
+
+/// Whoever reads a list must know that it is not whole.
+pub(super) fn tell_unreachable(cx: &Context, names: &[String]) {
+    for name in names {
+        let id = name.strip_prefix("accessRequests/").unwrap_or(name);
+        let text = format!("warning: {id} cannot be read for now, and is missing here");
+        cx.terminal.report(&text);
+    }
 }
 
 /// The states that the options ask for; none means all.
@@ -113,6 +123,7 @@ pub(super) async fn queue(cx: &Context) -> Result<Exit, CliError> {
                 async move { client.list_pending_approvals(timed(message)).await }
             })
             .await?;
+        tell_unreachable(cx, &page.unreachable);
         list.extend(page.access_requests);
         if page.next_page_token.is_empty() {
             break;

@@ -34,7 +34,7 @@ pub(super) async fn run(cx: &Context, args: &ReviewArgs) -> Result<Exit, CliErro
     let period = Period { since, until };
     let session = cx.session().await?;
     let all = entitlements::all(&session, true).await?;
-    let requests = requests(&session, &period).await?;
+    let requests = requests(cx, &session, &period).await?;
     let input = ReviewInput {
         period,
         entitlements: all.iter().map(|e| words::entitlement(&e.name)).collect(),
@@ -68,7 +68,11 @@ fn before(at: Timestamp, long: Duration) -> Timestamp {
     at.checked_sub(long).unwrap_or(Timestamp::MIN)
 }
 
-async fn requests(session: &Session, period: &Period) -> Result<Vec<v1::AccessRequest>, CliError> {
+async fn requests(
+    cx: &Context,
+    session: &Session,
+    period: &Period,
+) -> Result<Vec<v1::AccessRequest>, CliError> {
     let wire = |t: Timestamp| prost_types::Timestamp {
         seconds: t.as_second(),
         nanos: t.subsec_nanosecond(),
@@ -87,6 +91,7 @@ async fn requests(session: &Session, period: &Period) -> Result<Vec<v1::AccessRe
                 async move { client.list_audit_records(timed(message)).await }
             })
             .await?;
+        super::list::tell_unreachable(cx, &page.unreachable);
         for request in page.access_requests {
             // What retention deletes between two pages comes again from the archive.
             if seen.insert(request.name.clone()) {

@@ -9,6 +9,7 @@ use hallpass_proto::v1::access_request::State;
 use hallpass_proto::v1::access_service_server::{AccessService, AccessServiceServer};
 use hallpass_proto::v1::approval_service_server::{ApprovalService, ApprovalServiceServer};
 use hallpass_proto::v1::audit_service_server::{AuditService, AuditServiceServer};
+use hallpass_proto::v1::export_audit_records_response;
 use hallpass_seal::{RecipientPublicKey, SecretCredentials, associated_data, seal};
 use hallpass_types::{AccessRequestId, PrincipalId};
 use jiff::Timestamp;
@@ -19,6 +20,8 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 pub(crate) const ID: &str = "ar-0123456789abcdefghjkmnpqrs";
+/// One that the audit list has no answer for.
+pub(crate) const UNREACHABLE: &str = "ar-9123456789abcdefghjkmnpqrs";
 pub(crate) const REQUESTER: &str = "https://idp.example#ada";
 pub(crate) const ROLE: &str = "arn:aws:iam::111122223333:role/db-admin";
 pub(crate) const SECRET: &str = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY";
@@ -278,14 +281,14 @@ impl AccessService for Fake {
             let open = self.0.open.lock().unwrap().clone();
             return Ok(Response::new(v1::ListAccessRequestsResponse {
                 access_requests: open,
-                next_page_token: String::new(),
+                ..Default::default()
             }));
         }
         let mut list = vec![self.now()];
         list.retain(|one| wanted.is_empty() || wanted.contains(&one.state));
         Ok(Response::new(v1::ListAccessRequestsResponse {
             access_requests: list,
-            next_page_token: String::new(),
+            ..Default::default()
         }))
     }
 
@@ -403,6 +406,7 @@ impl ApprovalService for Fake {
             } else {
                 String::new()
             },
+            ..Default::default()
         }))
     }
 
@@ -467,7 +471,19 @@ impl AuditService for Fake {
         r: Request<v1::ListAuditRecordsRequest>,
     ) -> Answer<v1::ListAuditRecordsResponse> {
         self.enter("Records", &r, "")?;
-        Ok(Response::new(v1::ListAuditRecordsResponse::default()))
+        let is_first = r.get_ref().page_token.is_empty();
+        Ok(Response::new(v1::ListAuditRecordsResponse {
+            access_requests: if is_first { vec![] } else { vec![self.now()] },
+            next_page_token: if is_first {
+                "second".to_owned()
+            } else {
+                String::new()
+            },
+            unreachable: match is_first {
+                true => vec![format!("accessRequests/{UNREACHABLE}")],
+                false => vec![],
+            },
+        }))
     }
 
     type ReadTrailStream = ReceiverStream<Result<v1::ReadTrailResponse, Status>>;
@@ -484,8 +500,28 @@ impl AuditService for Fake {
         &self,
         r: Request<v1::ExportAuditRecordsRequest>,
     ) -> Answer<Self::ExportAuditRecordsStream> {
-        self.enter("Export", &r, "")?;
-        let (_, receive) = tokio::sync::mpsc::channel(1);
+        self.enter("Export", &r, &r.get_ref().page_token)?;
+        let page = |page, next: &str| {
+            export_audit_records_response::Part::Page(v1::ExportedPage {
+                page,
+                manifest: Vec::new(),
+                next_page_token: next.to_owned(),
+            })
+        };
+        let file = export_audit_records_response::Part::File(v1::ExportedFile {
+            name: ID.to_owned(),
+            content: b"step\n".to_vec(),
+        });
+        // The first page has nothing, and the stream breaks off behind it.
+        let parts = match r.get_ref().page_token.as_str() {
+            "" => vec![page(1, "second")],
+            _ => vec![file, page(2, "")],
+        };
+        let (send, receive) = mpsc::channel(parts.len());
+        for part in parts {
+            let part = Ok(v1::ExportAuditRecordsResponse { part: Some(part) });
+            send.try_send(part).unwrap();
+        }
         Ok(Response::new(ReceiverStream::new(receive)))
     }
 }

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::fake::{ID, World, at, request};
+use crate::fake::{ID, UNREACHABLE, World, at, request};
 use crate::run::{User, finish};
 
 const ASK: [&str; 4] = ["request", "prod-db-admin", "-m", "stuck migration"];
@@ -171,6 +171,20 @@ async fn a_request_that_nobody_may_know_of_ends_a_watch() {
         .await;
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("hallpass ls"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn an_empty_page_is_not_the_end_of_a_list_or_of_an_export() {
+    let world = World::new(State::Active);
+    let user = User::with_token(&world.serve().await);
+    let ran = user.run(&["audit", "list", "-o", "json"]).await;
+    assert_eq!((ran.code, world.count("Records")), (0, 2), "{ran:?}");
+    assert!(ran.out.contains(ID), "{ran:?}");
+    let missing = format!("{UNREACHABLE} cannot be read");
+    assert!(ran.err.contains(&missing), "{ran:?}");
+    let ran = user.run(&["audit", "export", "--format", "json"]).await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, "step\n"), "{ran:?}");
+    assert_eq!(world.ids("Export"), ["", "second"]);
 }
 
 #[tokio::test]

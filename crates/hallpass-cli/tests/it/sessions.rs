@@ -7,8 +7,9 @@ use axum::Json;
 use axum::routing::post;
 use hallpass_proto::v1::access_request::State;
 
-use crate::fake::{ID, World};
-use crate::run::User;
+use crate::fake::{ID, World, request};
+use crate::run::{User, finish};
+use tonic::Status;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 #[tokio::test]
@@ -104,6 +105,32 @@ async fn a_development_login_mints_and_renews_what_is_refused() {
         vec![serde_json::json!({ "as": "alice" }); 2]
     );
     assert_eq!(world.count("WhoAmI"), 2);
+}
+
+#[tokio::test]
+async fn a_watch_outlives_its_tokens_and_ends_when_a_new_one_is_refused() {
+    let world = World::new(State::AwaitingApproval);
+    for _ in 0..2 {
+        world.fail("WatchStream", Status::unauthenticated("it has expired"));
+    }
+    let (issuer, asked) = issuer().await;
+    let user = User::new(&world.serve().await).set("HALLPASS_DEV_ISSUER", &issuer);
+    let watch = ["watch", ID, "--as", "alice", "-o", "json"];
+    let child = user.start(&watch);
+    // Nothing has changed when the second token expires.
+    world.called("Watch", 3).await;
+    assert_eq!(asked.lock().unwrap().len(), 3);
+    world.request.send_replace(request(State::Active, 2));
+    let ran = finish(child).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(world.ids("Watch"), ["0", "1", "1"]);
+    let states: Vec<_> = ran.json().iter().map(|r| r["state"].clone()).collect();
+    assert_eq!(states, ["STATE_AWAITING_APPROVAL", "STATE_ACTIVE"]);
+
+    *world.accepted.lock().unwrap() = Some("another");
+    let ran = user.run(&watch).await;
+    assert_eq!(ran.code, 5, "{ran:?}");
+    assert_eq!(world.count("Watch"), 3 + 2, "one renewal");
 }
 
 #[tokio::test]

@@ -150,8 +150,7 @@ impl AccessService for Access {
         let caller = caller(&request)?.principal;
         let id = AccessRequestId::parse_name(&request.get_ref().name)
             .map_err(|e| bad_field("name", &e.to_string()))?;
-        let look = self.0.requests.look(&id, None);
-        let (_, snapshot) = self.0.visible(&caller, &id, look).await?;
+        let snapshot = self.0.recorded(&caller, &id).await?;
         Ok(Response::new(self.0.shown(&snapshot)))
     }
 
@@ -191,10 +190,11 @@ impl AccessService for Access {
             ..Default::default()
         };
         let page = Page::read(request.page_size, &request.page_token)?;
-        let (all, next_page_token) = snapshots(&self.0, &filter, page).await?;
+        let found = snapshots(&self.0, &filter, page).await?;
         Ok(Response::new(v1::ListAccessRequestsResponse {
-            access_requests: all.iter().map(|s| self.0.shown(s)).collect(),
-            next_page_token,
+            access_requests: found.requests.iter().map(|s| self.0.shown(s)).collect(),
+            next_page_token: found.next_page_token,
+            unreachable: found.unreachable,
         }))
     }
 

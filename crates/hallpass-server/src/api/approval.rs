@@ -57,8 +57,8 @@ impl ApprovalService for Approval {
             running: true,
             ..Default::default()
         };
-        let (all, next_page_token) = snapshots(&self.0, &filter, page).await?;
-        let mine = all.iter().filter(|snapshot| {
+        let found = snapshots(&self.0, &filter, page).await?;
+        let mine = found.requests.iter().filter(|snapshot| {
             let waits = snapshot.state.phase() == Phase::AwaitingApproval;
             let signing = caller.evidenced(EvidenceLevel::IdentityProvider);
             let may = self
@@ -71,7 +71,8 @@ impl ApprovalService for Approval {
         });
         Ok(Response::new(ListPendingApprovalsResponse {
             access_requests: mine.map(|s| self.0.shown(s)).collect(),
-            next_page_token,
+            next_page_token: found.next_page_token,
+            unreachable: found.unreachable,
         }))
     }
 

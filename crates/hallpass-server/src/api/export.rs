@@ -1,12 +1,10 @@
 //! Exports for auditors: page by page, each page signed and chained to the one before.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::pin::Pin;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use futures::Stream;
 use hallpass_archive::{ArchiveError, SignedCheckpoint};
 use hallpass_audit::{answers, csv, is_closed, ocsf, timeline};
 use hallpass_bundle::{
@@ -26,14 +24,13 @@ use serde::{Deserialize, Serialize};
 use temporalio_common::protos::temporal::api::history::v1::History;
 use tonic::Status;
 
-use super::Api;
 use super::beyond::{self, Exported};
 use super::errors::{self, BadFields};
+use super::{Api, streams};
 use crate::requests::Filter;
 
 /// The parts of an export as they are made.
-pub(super) type Parts =
-    Pin<Box<dyn Stream<Item = Result<ExportAuditRecordsResponse, Status>> + Send>>;
+pub(super) type Parts = streams::Parts<ExportAuditRecordsResponse>;
 
 /// Where an export stands between two pages: what a page token holds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -155,10 +152,12 @@ impl Export {
 
     /// The parts, made as they are read.
     pub(super) fn parts(self) -> Parts {
-        Box::pin(futures::stream::unfold(self, |mut export| async move {
+        let expires_at = self.token.expires_at;
+        let parts = futures::stream::unfold(self, |mut export| async move {
             let part = export.next().await?;
             Some((part, export))
-        }))
+        });
+        streams::while_valid(expires_at, parts)
     }
 
     async fn next(&mut self) -> Option<Result<ExportAuditRecordsResponse, Status>> {
@@ -167,12 +166,6 @@ impl Export {
                 return Some(Ok(part));
             }
             let place = self.place.take()?;
-            if Timestamp::now() >= self.token.expires_at {
-                return Some(Err(errors::unauthenticated(
-                    "expired",
-                    "your token has expired; log in again and resume",
-                )));
-            }
             if let Err(status) = self.page(place).await {
                 return Some(Err(status));
             }
@@ -183,11 +176,8 @@ impl Export {
     async fn page(&mut self, place: Place) -> Result<(), Status> {
         let (mut histories, position) = match &self.only {
             Some(id) => {
-                let found = self.api.requests.history(id).await;
-                let found = found.map_err(|e| errors::from_requests(e, &id.name()));
-                let (opened, run) = found?;
-                let id = id.clone();
-                (vec![Exported { id, run, opened }], Vec::new())
+                let found = beyond::history(&self.api, id.clone()).await?;
+                (vec![found], Vec::new())
             }
             None => {
                 beyond::histories(&self.api, &self.list, self.page_size, &place.position).await?

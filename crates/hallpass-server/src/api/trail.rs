@@ -1,10 +1,10 @@
 //! CloudTrail's events about one request, for auditors: read here, so that clients need no AWS access.
 
 use std::collections::BTreeSet;
-use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::{Stream, StreamExt as _};
+use futures::StreamExt as _;
 use hallpass_aws::{AwsConfig, AwsError, CloudTrailConfig, Lookup, Sought, Trail, TrailSpan};
 use hallpass_proto::convert;
 use hallpass_proto::v1::read_trail_response::Part;
@@ -12,20 +12,28 @@ use hallpass_proto::v1::{ReadTrailResponse, TrailEvent, TrailRead, TrailSession}
 use hallpass_report::{Event, RequestFacts, SessionFacts, concerns, parse_file, parse_record};
 use hallpass_types::RequestSnapshot;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Semaphore;
 use tonic::Status;
 
-use super::errors;
+use super::{errors, streams};
 
 /// How long after the end calls of the sessions are still looked for.
 const AFTER_THE_END: SignedDuration = SignedDuration::from_hours(24);
 
+/// Requests whose trail is read at once: each reading may be many files, and LookupEvents takes two
+/// questions a second of a whole account.
+const AT_ONCE: usize = 8;
+/// When to ask again while so many are read.
+const BUSY: Duration = Duration::from_secs(5);
+
 /// The parts as they are read.
-pub(super) type Parts = Pin<Box<dyn Stream<Item = Result<ReadTrailResponse, Status>> + Send>>;
+pub(super) type Parts = streams::Parts<ReadTrailResponse>;
 
 /// Where CloudTrail is read.
 pub(crate) struct CloudTrail {
     trail: Option<Trail>,
     lookup: Option<Lookup>,
+    turns: Arc<Semaphore>,
 }
 
 impl CloudTrail {
@@ -43,14 +51,22 @@ impl CloudTrail {
             None => None,
         };
         let any = trail.is_some() || lookup.is_some();
-        Ok(any.then(|| Arc::new(Self { trail, lookup })))
+        let turns = Arc::new(Semaphore::new(AT_ONCE));
+        Ok(any.then(|| {
+            Arc::new(Self {
+                trail,
+                lookup,
+                turns,
+            })
+        }))
     }
 
     /// Everything that concerns the request.
     pub(super) fn read(self: Arc<Self>, snapshot: &RequestSnapshot) -> Result<Parts, Status> {
         let (facts, span) = about(snapshot, Timestamp::now())?;
-        let (send, parts) = tokio::sync::mpsc::channel(64);
-        tokio::spawn(async move {
+        let turn = Arc::clone(&self.turns).try_acquire_owned();
+        let turn = turn.map_err(|_| errors::too_many(BUSY))?;
+        let parts = streams::fed(turn, |send| async move {
             let mut reading = Reading {
                 send: &send,
                 facts: &facts,
@@ -68,9 +84,6 @@ impl CloudTrail {
             // Who does not listen any more needs no end.
             let _ = send.send(end).await;
         });
-        let parts = futures::stream::unfold(parts, |mut parts| async move {
-            Some((parts.recv().await?, parts))
-        });
         Ok(parts.boxed())
     }
 
@@ -81,7 +94,7 @@ impl CloudTrail {
                     continue;
                 };
                 let events = parse_file(&bytes).map_err(|e| {
-                    errors::unavailable(&format!("{key}: {e}"), std::time::Duration::from_secs(60))
+                    errors::unavailable(&format!("{key}: {e}"), Duration::from_secs(60))
                 })?;
                 reading.read.files += 1;
                 reading.take(events).await?;
@@ -176,10 +189,7 @@ fn unread(error: &AwsError) -> Status {
         error = error as &dyn std::error::Error,
         "CloudTrail cannot be read"
     );
-    errors::unavailable(
-        "CloudTrail cannot be read",
-        std::time::Duration::from_secs(10),
-    )
+    errors::unavailable("CloudTrail cannot be read", Duration::from_secs(10))
 }
 
 fn wire(event: Event) -> TrailEvent {
@@ -207,5 +217,41 @@ fn wire(event: Event) -> TrailEvent {
             role_arn: assumed.role_arn.unwrap_or_default(),
             source_identity: assumed.source_identity.unwrap_or_default(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+    use temporalio_common::protos::temporal::api::history::v1::History;
+    use tonic::Code;
+    use tonic_types::StatusExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_reading_too_many_is_told_when_to_ask_again() {
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../tests/histories/v0.1.0/expired-assume.binpb"
+        );
+        let history = History::decode(std::fs::read(file).unwrap().as_slice()).unwrap();
+        let snapshot = hallpass_audit::snapshot(&history).unwrap();
+        let cloud_trail = Arc::new(CloudTrail {
+            trail: None,
+            lookup: None,
+            turns: Arc::new(Semaphore::new(1)),
+        });
+        let read = || Arc::clone(&cloud_trail).read(&snapshot);
+        let mut first = read().unwrap();
+        let status = read().err().unwrap();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        let details = status.get_error_details();
+        assert_eq!(details.retry_info().unwrap().retry_delay, Some(BUSY));
+
+        let end = first.next().await.unwrap().unwrap().part;
+        assert!(matches!(end, Some(Part::Read(_))), "{end:?}");
+        assert!(first.next().await.is_none());
+        assert_eq!(cloud_trail.turns.available_permits(), 1);
     }
 }

@@ -1,5 +1,6 @@
 //! Where the archive is kept: a folder or a bucket.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -33,6 +34,14 @@ impl S3 {
         }))
     }
 
+    async fn under(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        let prefix = format!("{folder}/");
+        let paths = self.0.list(&prefix, &prefix).await;
+        let paths = paths.map_err(StoreError::io)?;
+        let names: BTreeSet<&str> = paths.iter().filter_map(|p| below(folder, p)).collect();
+        Ok(names.into_iter().map(str::to_owned).collect())
+    }
+
     async fn make(&self, path: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
         let put = self.0.put(path, bytes.clone(), Condition::Absent, true);
         match put.await.map_err(StoreError::io)? {
@@ -63,6 +72,12 @@ impl S3 {
     }
 }
 
+/// What comes right below `folder` in the path of an object.
+fn below<'a>(folder: &str, path: &'a str) -> Option<&'a str> {
+    let rest = path.strip_prefix(folder)?.strip_prefix('/')?;
+    rest.split('/').next()
+}
+
 impl Store for S3 {
     fn read<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<Object>, StoreError>> {
         self.look(path).boxed()
@@ -83,6 +98,10 @@ impl Store for S3 {
         seen: Option<&'a Version>,
     ) -> BoxFuture<'a, Result<Version, StoreError>> {
         self.swap(path, bytes, seen).boxed()
+    }
+
+    fn names<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        self.under(folder).boxed()
     }
 
     fn discard<'a>(&'a self, _folder: &'a str) -> BoxFuture<'a, ()> {

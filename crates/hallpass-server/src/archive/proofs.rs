@@ -2,7 +2,7 @@
 
 use hallpass_archive::{
     ArchiveError, Record, RunId, SignedCheckpoint, checkpoint, find, history_of, prove_consistency,
-    prove_inclusion, records,
+    prove_inclusion, records, runs,
 };
 use hallpass_types::AccessRequestId;
 
@@ -26,6 +26,15 @@ impl Archiver {
         index: u64,
     ) -> Result<Vec<(u64, Record)>, ArchiveError> {
         records(self.store.as_ref(), head.checkpoint(), index).await
+    }
+
+    /// The records of a request's closed runs, the latest first.
+    pub(crate) async fn runs(
+        &self,
+        request: &AccessRequestId,
+    ) -> Result<Vec<Record>, ArchiveError> {
+        let found = runs(self.store.as_ref(), request).await?;
+        Ok(found.into_iter().map(|(_, record)| record).collect())
     }
 
     /// The history that a record names, as it was archived.

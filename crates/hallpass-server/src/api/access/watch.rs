@@ -1,19 +1,16 @@
 //! Watching one request: Temporal's long poll wakes us, a consistent look tells what changed.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::Stream;
 use hallpass_identity::VerifiedToken;
 use hallpass_proto::v1;
 use hallpass_types::AccessRequestId;
-use jiff::Timestamp;
 use tonic::Status;
 
+use super::super::streams::{Parts, while_valid};
 use super::super::{Api, errors};
 
-pub(crate) type Changes =
-    Pin<Box<dyn Stream<Item = Result<v1::WatchAccessRequestResponse, Status>> + Send>>;
+pub(crate) type Changes = Parts<v1::WatchAccessRequestResponse>;
 
 struct Watch {
     api: Arc<Api>,
@@ -33,6 +30,7 @@ pub(super) fn changes(
     id: AccessRequestId,
     after: i64,
 ) -> Changes {
+    let expires_at = token.expires_at;
     let watch = Watch {
         api,
         token,
@@ -42,10 +40,11 @@ pub(super) fn changes(
         open: true,
         over: false,
     };
-    Box::pin(futures::stream::unfold(watch, |mut watch| async move {
+    let changes = futures::stream::unfold(watch, |mut watch| async move {
         let change = watch.next().await?;
         Some((change, watch))
-    }))
+    });
+    while_valid(expires_at, changes)
 }
 
 impl Watch {
@@ -53,14 +52,6 @@ impl Watch {
         loop {
             if self.over {
                 return None;
-            }
-            if Timestamp::now() >= self.token.expires_at {
-                // What a token opened ends with it; the client resumes with a new one.
-                self.over = true;
-                return Some(Err(errors::unauthenticated(
-                    "expired",
-                    "your token has expired; log in again and resume",
-                )));
             }
             match self.look().await {
                 Ok(Some(change)) => return Some(Ok(change)),
