@@ -33,9 +33,13 @@ impl Engine {
     /// # Panics
     /// When it cannot be run.
     pub async fn run(&self, args: &[&str]) -> Output {
+        self.command("workflow", args).await
+    }
+
+    async fn command(&self, about: &str, args: &[&str]) -> Output {
         let address = self.address.to_string();
         tokio::process::Command::new(&self.cli)
-            .arg("workflow")
+            .arg(about)
             .args(args)
             .args(["--address", &address, "--namespace", &self.namespace])
             .stdin(Stdio::null())
@@ -57,6 +61,20 @@ impl Engine {
             text(&output.stderr)
         );
         text(&output.stdout)
+    }
+
+    /// Deletes a schedule; what it began goes on.
+    ///
+    /// # Panics
+    /// When Temporal does not.
+    pub async fn unschedule(&self, id: &str) {
+        let args = ["delete", "--schedule-id", id];
+        let output = self.command("schedule", &args).await;
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "temporal schedule {args:?}: {error}"
+        );
     }
 
     /// Sends JSON as a signal.

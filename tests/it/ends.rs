@@ -79,13 +79,11 @@ fn aws_calls(world: &Private) -> Vec<String> {
 /// Whoever counts calls counts those of a sweep that its schedule happens to begin meanwhile.
 async fn no_more_sweeps(world: &Private) {
     let engine = world.engine();
-    engine
-        .must(&["schedule", "delete", "--schedule-id", SWEEP_ID])
-        .await;
+    engine.unschedule(SWEEP_ID).await;
     let running = format!("ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH '{SWEEP_ID}'");
     until("no sweep is under way", || async {
         let list = engine
-            .must(&["workflow", "list", "--query", &running, "-o", "json"])
+            .must(&["list", "--query", &running, "-o", "json"])
             .await;
         let list: serde_json::Value = serde_json::from_str(&list).unwrap();
         list.as_array().unwrap().is_empty().then_some(())

@@ -125,7 +125,9 @@ impl RingKey {
     fn entry(&self) -> Result<Entry, KeyError> {
         Ok(match self {
             Self::Held(key) => Entry::Held(Arc::new(cipher(&key.bytes)?)),
-            Self::Wrapping(_, service) => Entry::Wrapping(Envelope::new(Arc::clone(service))),
+            Self::Wrapping(_, service) => {
+                Entry::Wrapping(Box::new(Envelope::new(Arc::clone(service))))
+            }
         })
     }
 }
@@ -133,7 +135,7 @@ impl RingKey {
 /// How a key of the ring encrypts and decrypts.
 pub(crate) enum Entry {
     Held(Arc<LessSafeKey>),
-    Wrapping(Envelope),
+    Wrapping(Box<Envelope>),
 }
 
 /// The keys in use: the first encrypts, every one decrypts what it once encrypted.
