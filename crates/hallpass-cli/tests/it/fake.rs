@@ -20,7 +20,7 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 pub(crate) const ID: &str = "ar-0123456789abcdefghjkmnpqrs";
-/// One that the audit list has no answer for.
+/// One that a list may have no answer for.
 pub(crate) const UNREACHABLE: &str = "ar-9123456789abcdefghjkmnpqrs";
 pub(crate) const REQUESTER: &str = "https://idp.example#ada";
 pub(crate) const ROLE: &str = "arn:aws:iam::111122223333:role/db-admin";
@@ -49,6 +49,8 @@ pub(crate) struct World {
     pub(crate) open: Mutex<Vec<v1::AccessRequest>>,
     /// When sessions expire, and the end that they carry, in Unix seconds.
     pub(crate) session: Mutex<(i64, i64)>,
+    /// Whether lists lack [`UNREACHABLE`].
+    pub(crate) is_unreachable: Mutex<bool>,
 }
 
 pub(crate) fn at(seconds: i64) -> prost_types::Timestamp {
@@ -102,6 +104,7 @@ impl World {
             is_silent: Mutex::default(),
             open: Mutex::default(),
             session: Mutex::new((at(7_200).seconds, at(600).seconds)),
+            is_unreachable: Mutex::default(),
         })
     }
 
@@ -155,6 +158,12 @@ impl World {
 struct Fake(Arc<World>);
 
 impl Fake {
+    fn unreachable(&self) -> Vec<String> {
+        let lacks = *self.0.is_unreachable.lock().unwrap();
+        let name = lacks.then(|| format!("accessRequests/{UNREACHABLE}"));
+        name.into_iter().collect()
+    }
+
     fn enter<T>(
         &self,
         method: &'static str,
@@ -288,6 +297,7 @@ impl AccessService for Fake {
         list.retain(|one| wanted.is_empty() || wanted.contains(&one.state));
         Ok(Response::new(v1::ListAccessRequestsResponse {
             access_requests: list,
+            unreachable: self.unreachable(),
             ..Default::default()
         }))
     }
@@ -406,7 +416,7 @@ impl ApprovalService for Fake {
             } else {
                 String::new()
             },
-            ..Default::default()
+            unreachable: self.unreachable(),
         }))
     }
 
@@ -479,10 +489,7 @@ impl AuditService for Fake {
             } else {
                 String::new()
             },
-            unreachable: match is_first {
-                true => vec![format!("accessRequests/{UNREACHABLE}")],
-                false => vec![],
-            },
+            unreachable: self.unreachable(),
         }))
     }
 

@@ -1,63 +1,15 @@
 //! Issuers that are asked whether a token still holds, and that answer wrongly or not at all.
 
-use std::sync::{Arc, Mutex};
-
-use axum::Router;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::post;
+use axum::routing::MethodFilter;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hallpass_identity::{DevIssuer, Introspection, IssuerConfig, Reject, Verifier};
-use jiff::Timestamp;
 
-use crate::support::{after, bare, http, in_seconds, issuer, listener};
+use crate::endpoint::{Endpoint, says};
+use crate::support::{after, http, in_seconds, issuer};
 
-/// What was sent: authorization and form.
-type Asked = (String, String);
-
-/// An introspection endpoint.
-#[derive(Clone)]
-struct Endpoint {
-    url: String,
-    answer: Arc<Mutex<(u16, String)>>,
-    asked: Arc<Mutex<Vec<Asked>>>,
-}
-
-impl Endpoint {
-    async fn start() -> Self {
-        let listener = listener().await;
-        let endpoint = Self {
-            url: format!("http://{}/introspect", listener.local_addr().unwrap()),
-            answer: Arc::new(Mutex::new((200, r#"{"active":true}"#.to_owned()))),
-            asked: Arc::default(),
-        };
-        let router = Router::new()
-            .route("/introspect", post(respond))
-            .route("/elsewhere", post(|| async { r#"{"active":true}"# }))
-            .with_state(endpoint.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        endpoint
-    }
-
-    fn answers(&self, status: u16, body: &str) {
-        *self.answer.lock().unwrap() = (status, body.to_owned());
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.lock().unwrap().len()
-    }
-}
-
-async fn respond(State(endpoint): State<Endpoint>, headers: HeaderMap, form: String) -> Response {
-    let authorization = headers["authorization"].to_str().unwrap().to_owned();
-    endpoint.asked.lock().unwrap().push((authorization, form));
-    let (status, body) = endpoint.answer.lock().unwrap().clone();
-    match status {
-        307 => Redirect::temporary("/elsewhere").into_response(),
-        _ => (StatusCode::from_u16(status).unwrap(), body).into_response(),
-    }
+async fn endpoint() -> Endpoint {
+    Endpoint::start(MethodFilter::POST, r#"{"active":true}"#).await
 }
 
 fn config(dev: &DevIssuer, endpoint: &Endpoint) -> IssuerConfig {
@@ -80,19 +32,15 @@ fn asking(dev: &DevIssuer, endpoint: &Endpoint) -> Verifier {
         .with_introspection_secret(dev.issuer(), secret)
 }
 
-async fn says(verifier: &Verifier, token: &str, at: Timestamp) -> Result<(), Reject> {
-    bare(verifier, token, at).await.map(|_| ())
-}
-
 #[tokio::test]
 async fn a_revoked_token_is_refused_once_the_answer_is_old() {
-    let (dev, endpoint) = (issuer().await, Endpoint::start().await);
+    let (dev, endpoint) = (issuer().await, endpoint().await);
     let verifier = asking(&dev, &endpoint);
     let (start, token) = (in_seconds(0), dev.mint("alice").unwrap());
     for at in [0, 10, 29] {
         assert_eq!(says(&verifier, &token, after(start, at)).await, Ok(()));
     }
-    let [(authorization, form)] = &endpoint.asked.lock().unwrap().clone()[..] else {
+    let [(authorization, form)] = &endpoint.asked()[..] else {
         panic!("asked once");
     };
     let basic = BASE64.encode("hall%3Apass:s%2Fcret");
@@ -109,18 +57,18 @@ async fn a_revoked_token_is_refused_once_the_answer_is_old() {
         says(&verifier, &token, later).await,
         Err(Reject::TokenRevoked)
     );
-    assert_eq!(endpoint.asked(), 2, "a no is remembered as well");
+    assert_eq!(endpoint.asked().len(), 2, "a no is remembered as well");
     let other = dev.mint("ci").unwrap();
     assert_eq!(
         says(&verifier, &other, later).await,
         Err(Reject::TokenRevoked)
     );
-    assert_eq!(endpoint.asked(), 3, "one answer is about one token");
+    assert_eq!(endpoint.asked().len(), 3, "one answer is about one token");
 }
 
 #[tokio::test]
 async fn without_an_answer_nobody_passes_and_nothing_of_it_is_remembered() {
-    let (dev, endpoint) = (issuer().await, Endpoint::start().await);
+    let (dev, endpoint) = (issuer().await, endpoint().await);
     let verifier = asking(&dev, &endpoint);
     let (start, token) = (in_seconds(0), dev.mint("alice").unwrap());
     let long = format!("{}{}", " ".repeat(70_000), r#"{"active":true}"#);
@@ -153,7 +101,7 @@ async fn without_an_answer_nobody_passes_and_nothing_of_it_is_remembered() {
 
 #[tokio::test]
 async fn only_what_is_a_good_token_otherwise_is_asked_about() {
-    let (dev, endpoint) = (issuer().await, Endpoint::start().await);
+    let (dev, endpoint) = (issuer().await, endpoint().await);
     let verifier = asking(&dev, &endpoint);
     let (start, token) = (in_seconds(0), dev.mint("alice").unwrap());
     let (unsigned, _) = token.rsplit_once('.').unwrap();
@@ -162,12 +110,12 @@ async fn only_what_is_a_good_token_otherwise_is_asked_about() {
     }
     let expired = after(start, 100_000);
     assert_eq!(says(&verifier, &token, expired).await, Err(Reject::Expired));
-    assert_eq!(endpoint.asked(), 0);
+    assert!(endpoint.asked().is_empty());
 }
 
 #[tokio::test]
 async fn an_endpoint_is_trusted_like_the_keys() {
-    let (dev, endpoint) = (issuer().await, Endpoint::start().await);
+    let (dev, endpoint) = (issuer().await, endpoint().await);
     let wrong = |change: fn(&mut Introspection)| {
         let mut config = config(&dev, &endpoint);
         change(config.introspect.as_mut().unwrap());

@@ -11,6 +11,8 @@ mod decisions;
 #[cfg(test)]
 mod dev_issuer;
 #[cfg(test)]
+mod endpoint;
+#[cfg(test)]
 mod introspection;
 #[cfg(test)]
 mod issuers;

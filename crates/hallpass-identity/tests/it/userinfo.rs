@@ -1,61 +1,15 @@
 //! Issuers that are asked whom a token is about, and that answer wrongly or not at all.
 
-use std::sync::{Arc, Mutex};
-
-use axum::Router;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::get;
+use axum::routing::MethodFilter;
 use hallpass_identity::{DevIssuer, IssuerConfig, Reject, UserInfo, Verifier};
-use jiff::Timestamp;
 
-use crate::support::{after, bare, http, in_seconds, issuer, listener};
+use crate::endpoint::{Endpoint, says};
+use crate::support::{after, http, in_seconds, issuer, listener};
 
 const ALICE: &str = r#"{"sub":"u-alice","name":"Alice"}"#;
 
-/// A userinfo endpoint.
-#[derive(Clone)]
-struct Endpoint {
-    url: String,
-    answer: Arc<Mutex<(u16, String)>>,
-    /// The authorization of each call.
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl Endpoint {
-    async fn start() -> Self {
-        let listener = listener().await;
-        let endpoint = Self {
-            url: format!("http://{}/userinfo", listener.local_addr().unwrap()),
-            answer: Arc::new(Mutex::new((200, ALICE.to_owned()))),
-            asked: Arc::default(),
-        };
-        let router = Router::new()
-            .route("/userinfo", get(respond))
-            .route("/elsewhere", get(|| async { ALICE }))
-            .with_state(endpoint.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        endpoint
-    }
-
-    fn answers(&self, status: u16, body: &str) {
-        *self.answer.lock().unwrap() = (status, body.to_owned());
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.lock().unwrap().len()
-    }
-}
-
-async fn respond(State(endpoint): State<Endpoint>, headers: HeaderMap) -> Response {
-    let authorization = headers["authorization"].to_str().unwrap().to_owned();
-    endpoint.asked.lock().unwrap().push(authorization);
-    let (status, body) = endpoint.answer.lock().unwrap().clone();
-    match status {
-        307 => Redirect::temporary("/elsewhere").into_response(),
-        _ => (StatusCode::from_u16(status).unwrap(), body).into_response(),
-    }
+async fn endpoint() -> Endpoint {
+    Endpoint::start(MethodFilter::GET, ALICE).await
 }
 
 fn config(dev: &DevIssuer, endpoint: &Endpoint) -> IssuerConfig {
@@ -72,20 +26,16 @@ fn asking(dev: &DevIssuer, endpoint: &Endpoint) -> Verifier {
     Verifier::new(vec![config(dev, endpoint)], http(), Default::default()).unwrap()
 }
 
-async fn says(verifier: &Verifier, token: &str, at: Timestamp) -> Result<(), Reject> {
-    bare(verifier, token, at).await.map(|_| ())
-}
-
 #[tokio::test]
 async fn a_token_that_the_issuer_does_not_take_any_more_is_refused_once_the_answer_is_old() {
-    let (dev, endpoint) = (issuer().await, Endpoint::start().await);
+    let (dev, endpoint) = (issuer().await, endpoint().await);
     let verifier = asking(&dev, &endpoint);
     let (start, token) = (in_seconds(0), dev.mint("alice").unwrap());
     for at in [0, 10, 29] {
         assert_eq!(says(&verifier, &token, after(start, at)).await, Ok(()));
     }
-    let asked = endpoint.asked.lock().unwrap().clone();
-    assert_eq!(asked, [format!("Bearer {token}")], "once, with the token");
+    let once = [(format!("Bearer {token}"), String::new())];
+    assert_eq!(endpoint.asked(), once, "with the token");
 
     endpoint.answers(401, r#"{"error":"invalid_token"}"#);
     let later = after(start, 30);
@@ -93,16 +43,16 @@ async fn a_token_that_the_issuer_does_not_take_any_more_is_refused_once_the_answ
         let answer = says(&verifier, &token, later).await;
         assert_eq!(answer, Err(Reject::TokenRevoked));
     }
-    assert_eq!(endpoint.asked(), 2, "a no is remembered as well");
+    assert_eq!(endpoint.asked().len(), 2, "a no is remembered as well");
     let other = dev.mint("alice").unwrap();
     let answer = says(&verifier, &other, later).await;
     assert_eq!(answer, Err(Reject::TokenRevoked));
-    assert_eq!(endpoint.asked(), 3, "one answer is about one token");
+    assert_eq!(endpoint.asked().len(), 3, "one answer is about one token");
 }
 
 #[tokio::test]
 async fn an_answer_about_somebody_else_does_not_count() {
-    let (dev, endpoint) = (issuer().await, Endpoint::start().await);
+    let (dev, endpoint) = (issuer().await, endpoint().await);
     let start = in_seconds(0);
     for sub in ["u-bob", "U-alice", "u-alice ", "u-alic", ""] {
         endpoint.answers(200, &serde_json::json!({ "sub": sub }).to_string());
@@ -123,7 +73,7 @@ async fn an_answer_about_somebody_else_does_not_count() {
 
 #[tokio::test]
 async fn without_an_answer_nobody_passes_and_nothing_of_it_is_remembered() {
-    let (dev, endpoint) = (issuer().await, Endpoint::start().await);
+    let (dev, endpoint) = (issuer().await, endpoint().await);
     let verifier = asking(&dev, &endpoint);
     let (start, token) = (in_seconds(0), dev.mint("alice").unwrap());
     let long = format!("{}{ALICE}", " ".repeat(70_000));
@@ -166,7 +116,7 @@ async fn without_an_answer_nobody_passes_and_nothing_of_it_is_remembered() {
 
 #[tokio::test]
 async fn only_what_is_a_good_token_otherwise_is_sent_there() {
-    let (dev, endpoint) = (issuer().await, Endpoint::start().await);
+    let (dev, endpoint) = (issuer().await, endpoint().await);
     let verifier = asking(&dev, &endpoint);
     let (start, token) = (in_seconds(0), dev.mint("alice").unwrap());
     let (unsigned, _) = token.rsplit_once('.').unwrap();
@@ -175,7 +125,7 @@ async fn only_what_is_a_good_token_otherwise_is_sent_there() {
     }
     let expired = after(start, 100_000);
     assert_eq!(says(&verifier, &token, expired).await, Err(Reject::Expired));
-    assert_eq!(endpoint.asked(), 0);
+    assert!(endpoint.asked().is_empty());
 }
 
 #[tokio::test]
