@@ -30,6 +30,7 @@ use temporalio_workflow::{
 use crate::activities::Ports;
 use crate::core::{Heard, RequestCore};
 use crate::names::{SA_END, SA_PHASE};
+use crate::phases::Following;
 use crate::timeouts::giving;
 use crate::unread::must_be_read;
 use crate::wire::{ExtendReply, IssueInput, IssueReply, Look, LookInput, Outcome, Reply};
@@ -300,6 +301,10 @@ impl AccessRequest {
         let now = time(ctx);
         if let Err(illegal) = ctx.state_mut(|s| s.core.apply(event, now)) {
             ctx.force_task_fail(illegal);
+        }
+        if let Some(follower) = ctx.context_value::<Following>() {
+            let is_replayed = ctx.is_replaying_history_events();
+            ctx.state(|s| follower.happened(s.core.state(), now, is_replayed));
         }
         Ok(())
     }

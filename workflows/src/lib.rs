@@ -16,6 +16,7 @@ pub mod activities;
 pub mod core;
 pub mod cuts;
 pub mod names;
+pub mod phases;
 pub mod role_cuts;
 pub mod sweep;
 pub mod timeouts;

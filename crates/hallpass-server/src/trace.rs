@@ -4,6 +4,8 @@
 //! Temporal: no header enters a history, and a replay asks for the same commands as ever. Spans hold
 //! ids, names of calls and codes, and nothing about people.
 
+mod phases;
+
 use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
 use std::time::SystemTime;
@@ -29,6 +31,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
+
+pub(crate) use phases::workflows;
 
 /// Whose spans are exported beside those of AWS's clients. The log leaves them out.
 pub(crate) const TARGET: &str = "hallpass_trace";
@@ -131,7 +135,7 @@ pub(crate) fn without_spans(filter: &str) -> EnvFilter {
     EnvFilter::builder().parse_lossy(format!("{filter},{TARGET}=off"))
 }
 
-/// Draws ids, but for the span that begins the trace of a request.
+/// Draws ids, but for spans whose ids follow from a request's.
 #[derive(Debug)]
 struct Ids;
 
@@ -154,6 +158,14 @@ fn ids(id: &AccessRequestId) -> (TraceId, SpanId) {
     trace.copy_from_slice(&digest.as_ref()[..16]);
     span.copy_from_slice(&digest.as_ref()[16..24]);
     (TraceId::from_bytes(trace), SpanId::from_bytes(span))
+}
+
+/// A span of a request's trace that is made of nothing but the request.
+fn span_id(id: &AccessRequestId, name: &str) -> SpanId {
+    let digest = digest(&SHA256, format!("hallpass span {name} of {id}").as_bytes());
+    let mut span = [0; 8];
+    span.copy_from_slice(&digest.as_ref()[..8]);
+    SpanId::from_bytes(span)
 }
 
 /// What spans about a request hang from.

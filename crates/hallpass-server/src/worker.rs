@@ -22,7 +22,7 @@ use temporalio_sdk::runtime::PollerBehavior;
 use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 
-use crate::trace::Activities;
+use crate::trace::{self, Activities};
 
 pub(crate) use activities::Bodies;
 pub(crate) use decisions::Proofs;
@@ -86,6 +86,7 @@ pub(crate) fn start(
         .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(5))
         .tuner(slots(100))
         .activity_inbound_interceptor(Activities)
+        .register_workflow_interceptors(trace::workflows())
         .graceful_shutdown_period(GRACE)
         .build();
     run(runtime, client, TASK_QUEUE, options)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+use hallpass_proto::v1::Verdict;
 use hallpass_proto::v1::access_request::State;
 use harness::{Private, issue};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
@@ -75,6 +76,35 @@ fn attribute(span: &Span, key: &str) -> Option<String> {
     }
 }
 
+/// The phases of a request in their order, each of which begins when the one before it ends, inside
+/// the life of the workflow and under the trace's first span.
+fn phases(spans: &[(i64, Span)], name: &str, root: &Span) -> Vec<String> {
+    let id = name.rsplit('/').next().unwrap();
+    let is_its = |span: &&Span| {
+        span.name.starts_with("AccessRequest")
+            && attribute(span, "hallpass.access_request").as_deref() == Some(id)
+    };
+    let mut its: Vec<_> = spans.iter().map(|(_, span)| span).filter(is_its).collect();
+    let parents = its.iter().map(|s| (&s.trace_id, &s.parent_span_id));
+    assert!(
+        parents
+            .clone()
+            .all(|p| p == (&root.trace_id, &root.span_id)),
+        "{its:?}"
+    );
+    its.sort_by_key(|span| (span.start_time_unix_nano, span.name.len()));
+    let life = its.remove(0);
+    assert_eq!(life.name, "AccessRequest");
+    assert_eq!(its[0].start_time_unix_nano, life.start_time_unix_nano);
+    for (phase, next) in its.iter().zip(&its[1..]) {
+        assert_eq!(phase.end_time_unix_nano, next.start_time_unix_nano);
+    }
+    let end = its.last().map(|last| last.end_time_unix_nano);
+    assert!(end <= Some(life.end_time_unix_nano), "{its:?}");
+    let word = |span: &&Span| span.name.rsplit(' ').next().unwrap().to_owned();
+    its.iter().map(word).collect()
+}
+
 #[tokio::test]
 async fn one_trace_covers_a_request_over_every_process() {
     let (collector, endpoint) = Collector::start().await;
@@ -84,13 +114,23 @@ async fn one_trace_covers_a_request_over_every_process() {
     for role in ["worker", "ends", "api"] {
         services.push(world.serve(role).await);
     }
-    let alice = world.client("alice").await;
+    let (alice, bob) = (world.client("alice").await, world.client("bob").await);
     let asked = alice.ask("sandbox-scratch", 300).await.unwrap();
     alice.watch_until(&asked.name, State::Active).await;
+    let other = alice.ask("prod-reports", 300).await.unwrap();
+    alice
+        .watch_until(&other.name, State::AwaitingApproval)
+        .await;
+    // Another worker replays what the first one has told.
+    assert!(services.remove(0).terminate().await.success());
+    services.push(world.serve("worker").await);
+    bob.decide(&other.name, Verdict::Approve).await.unwrap();
+    alice.watch_until(&other.name, State::Active).await;
     let session = issue(&alice, &asked.name).await.unwrap();
-    alice.give_back(&asked.name).await.unwrap();
-    alice.watch_until(&asked.name, State::Ended).await;
-    let other = alice.ask("sandbox-reports", 300).await.unwrap();
+    for name in [&asked.name, &other.name] {
+        alice.give_back(name).await.unwrap();
+        alice.watch_until(name, State::Ended).await;
+    }
     let stranger = world.client_with("Bearer nonsense".to_owned()).await;
     stranger.ask("sandbox-reports", 60).await.unwrap_err();
     // Whoever drains exports what is left.
@@ -122,7 +162,7 @@ async fn one_trace_covers_a_request_over_every_process() {
         );
     }
     let processes: BTreeSet<_> = of_trace.iter().map(|(pid, _)| pid).collect();
-    assert_eq!(processes.len(), 3, "api, worker and ends");
+    assert_eq!(processes.len(), 4, "api, two workers and ends");
 
     for (call, activity) in [
         ("IAM.CreateRole", "Provision"),
@@ -154,7 +194,17 @@ async fn one_trace_covers_a_request_over_every_process() {
         (trace, &root.span_id)
     );
 
+    // Without people, no time passes before the role is made; in assume mode, none is made.
+    let of_asked = ["Checking", "Provisioning", "Active", "Ending"];
+    assert_eq!(phases(&spans, &asked.name, root), of_asked);
     let other_id = other.name.rsplit('/').next().unwrap();
+    let is_others = |span: &&Span| {
+        span.name == root.name
+            && attribute(span, "hallpass.access_request").as_deref() == Some(other_id)
+    };
+    let others_root = spans.iter().map(|(_, span)| span).find(is_others).unwrap();
+    let of_other = ["Checking", "AwaitingApproval", "Active", "Ending"];
+    assert_eq!(phases(&spans, &other.name, others_root), of_other);
     let about_other =
         |span: &Span| attribute(span, "hallpass.access_request").as_deref() == Some(other_id);
     assert!(spans.iter().any(|(_, s)| about_other(s)));
