@@ -84,6 +84,17 @@ pub(crate) enum CliError {
         /// Whether one that waits would have done.
         is_open: bool,
     },
+    #[error(
+        "you have {} {entitlement} among what can be read; for now {} cannot be",
+        nothing(*is_open), ids.join(", ")
+    )]
+    Unread {
+        entitlement: String,
+        /// Of those that may be meant: `ar-…`.
+        ids: Vec<String>,
+        /// Whether one that waits would have done.
+        is_open: bool,
+    },
     #[error("you have several requests for {entitlement}: say which")]
     Ambiguous {
         entitlement: String,
@@ -201,7 +212,7 @@ impl CliError {
         match self {
             Self::Usage(_) | Self::Ambiguous { .. } => "CLIENT_USAGE",
             Self::NotLoggedIn { .. } => "CLIENT_NOT_LOGGED_IN",
-            Self::Unreachable { .. } => "CLIENT_UNREACHABLE",
+            Self::Unreachable { .. } | Self::Unread { .. } => "CLIENT_UNREACHABLE",
             Self::Login(LoginError::Over) => "CLIENT_NOT_LOGGED_IN",
             Self::Login(_) | Self::Pipeline(_) => "CLIENT_LOGIN",
             Self::NotActive { .. } | Self::NothingActive { .. } => "CLIENT_NOT_ACTIVE",
@@ -266,6 +277,10 @@ impl CliError {
                 waiting: Some(id), ..
             } => Step::why("it waits", format!("hallpass watch {id}")),
             Self::NothingActive { ask, .. } => Step::run(ask),
+            Self::Unread { ids, .. } => {
+                let steps = ids.iter().map(|id| format!("hallpass show {id}"));
+                return steps.map(|show| Step::why("try again", show)).collect();
+            }
             Self::NotAToken => Step::say("give the token itself, on one line, without `Bearer`"),
             Self::Cache(CacheError::Open { .. }) => {
                 Step::why("let nobody else read it, or log in again", "hallpass login")

@@ -73,7 +73,7 @@ pub(super) async fn ls(cx: &Context, args: LsArgs) -> Result<Exit, CliError> {
 /// Whoever reads a list must know that it is not whole.
 pub(super) fn tell_unreachable(cx: &Context, names: &[String]) {
     for name in names {
-        let id = name.strip_prefix("accessRequests/").unwrap_or(name);
+        let id = super::target::bare(name);
         let text = format!("warning: {id} cannot be read for now, and is missing here");
         cx.terminal.report(&text);
     }

@@ -89,7 +89,8 @@ pub(super) async fn run(cx: &Context, args: RequestArgs) -> Result<Exit, CliErro
     let open = if args.new || args.break_glass || args.request_id.is_some() {
         Vec::new()
     } else {
-        target::open_among(cx, &session, Some(&wanted)).await?
+        let mine = target::open_among(cx, &session, Some(&wanted)).await?;
+        mine.told(cx)
     };
     let (words, plans) = plans(&session, &wanted, args.duration, words, &open).await?;
     if args.dry_run {

@@ -8,6 +8,7 @@ use hallpass_types::{AccessRequestId, EntitlementId};
 use jiff::Timestamp;
 
 use super::choices::Choices;
+use super::list::tell_unreachable;
 use super::{Context, entitlements, get, pick};
 use crate::cli::{Aim, Target};
 use crate::connect::{Session, timed};
@@ -61,11 +62,28 @@ impl For {
     }
 }
 
+/// The caller's requests that are not over, as far as they could be read.
+#[derive(Debug)]
+pub(super) struct Mine {
+    /// As they are now.
+    pub(super) requests: Vec<v1::AccessRequest>,
+    /// The names of those that cannot be read for now.
+    unreachable: Vec<String>,
+}
+
+impl Mine {
+    /// What there is to choose from; whoever chooses is told what is missing.
+    pub(super) fn told(self, cx: &Context) -> Vec<v1::AccessRequest> {
+        tell_unreachable(cx, &self.unreachable);
+        self.requests
+    }
+}
+
 /// The request that is meant. An id is taken as it is.
 ///
 /// # Errors
-/// [`CliError::NothingActive`], [`CliError::Ambiguous`], [`CliError::Usage`] when nothing is named and
-/// nobody can be asked, [`CliError::NothingChosen`], and as every call.
+/// [`CliError::NothingActive`], [`CliError::Unread`], [`CliError::Ambiguous`], [`CliError::Usage`] when
+/// nothing is named and nobody can be asked, [`CliError::NothingChosen`], and as every call.
 pub(super) async fn find(
     cx: &Context,
     session: &Session,
@@ -82,7 +100,7 @@ pub(super) async fn find(
         }
         Some(Target::Entitlement(entitlement)) => entitlement,
         None if cx.terminal.can_ask => {
-            let mut mine = open_among(cx, session, None).await?;
+            let mut mine = open_among(cx, session, None).await?.told(cx);
             mine.retain(|request| choices.named_by(request));
             return pick::request(cx, &fitting(mine.iter(), who.need));
         }
@@ -94,14 +112,33 @@ pub(super) async fn find(
         }
     };
     let mine = open_among(cx, session, Some(std::slice::from_ref(entitlement))).await?;
-    mine.iter().for_each(|request| cx.note(request));
-    match chosen(&mine, entitlement, &choices, who) {
+    mine.requests.iter().for_each(|request| cx.note(request));
+    match chosen(&mine.requests, entitlement, &choices, who) {
+        Err(CliError::NothingActive { is_open, .. }) if !mine.unreachable.is_empty() => {
+            Err(CliError::Unread {
+                entitlement: entitlement.to_string(),
+                ids: mine
+                    .unreachable
+                    .iter()
+                    .map(|n| bare(n).to_owned())
+                    .collect(),
+                is_open,
+            })
+        }
         Err(error @ CliError::NothingActive { waiting: None, .. }) => {
             must_exist(session, entitlement).await?;
             Err(error)
         }
-        found => found,
+        found => {
+            tell_unreachable(cx, &mine.unreachable);
+            found
+        }
     }
+}
+
+/// The id in a name.
+pub(super) fn bare(name: &str) -> &str {
+    name.strip_prefix("accessRequests/").unwrap_or(name)
 }
 
 /// A name that nothing has is a mistake, and not access that is over.
@@ -252,7 +289,7 @@ pub(super) async fn open_among(
     cx: &Context,
     session: &Session,
     wanted: Option<&[EntitlementId]>,
-) -> Result<Vec<v1::AccessRequest>, CliError> {
+) -> Result<Mine, CliError> {
     let noted = cx
         .store()
         .map_or_else(Vec::new, |s| s.noted(Timestamp::now()));
@@ -264,7 +301,8 @@ pub(super) async fn open_among(
         Some([one]) => Some(one),
         _ => None,
     };
-    for listed in open(session, one).await? {
+    let (listed, unreachable) = open(session, one).await?;
+    for listed in listed {
         let is_wanted = wanted.is_none_or(|w| w.iter().any(|e| e.name() == listed.entitlement));
         if let Ok(id) = AccessRequestId::parse_name(&listed.name)
             && is_wanted
@@ -273,24 +311,27 @@ pub(super) async fn open_among(
             ids.push(id);
         }
     }
-    let mut now = Vec::new();
+    let mut requests = Vec::new();
     for id in ids {
         match get(session, &id).await {
-            Ok(request) if OPEN.contains(&request.state()) => now.push(request),
+            Ok(request) if OPEN.contains(&request.state()) => requests.push(request),
             Ok(request) => cx.note(&request),
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(now)
+    Ok(Mine {
+        requests,
+        unreachable,
+    })
 }
 
-/// The caller's requests that are not over.
+/// The caller's requests that are not over, and the names of those that cannot be read.
 async fn open(
     session: &Session,
     entitlement: Option<&EntitlementId>,
-) -> Result<Vec<v1::AccessRequest>, CliError> {
-    let mut list = Vec::new();
+) -> Result<(Vec<v1::AccessRequest>, Vec<String>), CliError> {
+    let (mut list, mut unreachable) = (Vec::new(), Vec::new());
     let mut message = v1::ListAccessRequestsRequest {
         page_size: LARGEST_PAGE,
         states: OPEN.map(i32::from).into(),
@@ -305,8 +346,9 @@ async fn open(
             })
             .await?;
         list.extend(page.access_requests);
+        unreachable.extend(page.unreachable);
         if page.next_page_token.is_empty() {
-            return Ok(list);
+            return Ok((list, unreachable));
         }
         message.page_token = page.next_page_token;
     }

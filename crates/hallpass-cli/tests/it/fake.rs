@@ -290,6 +290,7 @@ impl AccessService for Fake {
             let open = self.0.open.lock().unwrap().clone();
             return Ok(Response::new(v1::ListAccessRequestsResponse {
                 access_requests: open,
+                unreachable: self.unreachable(),
                 ..Default::default()
             }));
         }

@@ -209,6 +209,32 @@ async fn whoever_reads_a_list_is_told_what_it_lacks() {
 }
 
 #[tokio::test]
+async fn a_name_that_may_mean_what_cannot_be_read_is_not_taken_for_none() {
+    let world = World::new(State::Active);
+    let user = User::with_token(&world.serve().await);
+    let exec = ["exec", "prod-db-admin", "-m", "stuck", "--", "echo", "ran"];
+    *world.is_unreachable.lock().unwrap() = true;
+    let ran = user.run(&exec).await;
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{ran:?}");
+    let why = format!("among what can be read; for now {UNREACHABLE} cannot be");
+    assert!(ran.err.contains(&why), "{ran:?}");
+    assert_eq!(
+        world.count("Create"),
+        0,
+        "nothing is asked for in its place"
+    );
+
+    *world.open.lock().unwrap() = vec![request(State::Active, 1)];
+    let told = format!("warning: {UNREACHABLE} cannot be read for now, and is missing here");
+    for lacks in [true, false] {
+        *world.is_unreachable.lock().unwrap() = lacks;
+        let ran = user.run(&exec).await;
+        assert_eq!((ran.code, ran.out.as_str()), (0, "ran\n"), "{ran:?}");
+        assert_eq!(ran.err.contains(&told), lacks, "{ran:?}");
+    }
+}
+
+#[tokio::test]
 async fn hostile_words_reach_no_terminal() {
     let world = World::new(State::AwaitingApproval);
     let user = User::with_token(&world.serve().await);
