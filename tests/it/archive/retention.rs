@@ -1,7 +1,9 @@
 //! Beyond Temporal's retention: what only the archive still has is listed, reviewed and exported, and
 //! nothing is counted twice.
 
-use hallpass_proto::v1::{AccessRequest, GetTimelineResponse, ListAuditRecordsRequest};
+use hallpass_proto::v1::{
+    AccessRequest, GetTimelineResponse, ListAuditRecordsRequest, WatchAccessRequestRequest,
+};
 use harness::issue;
 use serde_json::Value;
 use tonic::Response;
@@ -43,6 +45,13 @@ async fn hallpass(world: &Private, arguments: &[&str]) -> String {
 }
 
 async fn hallpass_as(world: &Private, who: &str, arguments: &[&str]) -> String {
+    let (code, said) = said_to(world, who, arguments).await;
+    assert_eq!(code, Some(0), "{said}");
+    said
+}
+
+/// The exit code, and what stands on stdout.
+async fn said_to(world: &Private, who: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let ran = tokio::process::Command::new(harness::binary("hallpass"))
         .args(arguments)
         .env("HALLPASS_SERVER", world.server())
@@ -50,8 +59,8 @@ async fn hallpass_as(world: &Private, who: &str, arguments: &[&str]) -> String {
         .env("HOME", world.dir())
         .output();
     let ran = ran.await.unwrap();
-    assert!(ran.status.success(), "{ran:?}");
-    String::from_utf8(ran.stdout).unwrap()
+    let said = String::from_utf8(ran.stdout).unwrap();
+    (ran.status.code(), said)
 }
 
 /// What must be told of a request whether or not Temporal still has it.
@@ -73,6 +82,22 @@ async fn timeline(clients: &Clients, name: &str) -> Result<GetTimelineResponse, 
     trail.map(Response::into_inner)
 }
 
+/// What a watch of a request tells until it ends.
+async fn watched(clients: &Clients, name: &str) -> Result<Vec<AccessRequest>, Status> {
+    let request = WatchAccessRequestRequest {
+        name: name.to_owned(),
+        // The last one that a watcher saw while Temporal had it.
+        after_revision: 1_000,
+    };
+    let mut access = clients.access.clone();
+    let mut changes = access.watch_access_request(request).await?.into_inner();
+    let mut told = Vec::new();
+    while let Some(change) = changes.message().await? {
+        told.push(change.access_request.unwrap());
+    }
+    Ok(told)
+}
+
 /// One request that only the archive has, asked for by its id, is what it and its trail were before.
 async fn by_id(
     world: &Private,
@@ -83,10 +108,15 @@ async fn by_id(
     let shown = hallpass_as(world, "alice", &["show", id, "-o", "json"]).await;
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown["state"], "STATE_ENDED");
+    let watch = ["watch", id, "--until", "end", "-o", "json"];
+    let watched_once: Value = serde_json::from_str(&hallpass(world, &watch).await).unwrap();
+    assert_eq!(watched_once["state"], "STATE_ENDED");
     for who in ["alice", "erin"] {
         let clients = world.client(who).await;
         let now = clients.get(&before.name).await.unwrap();
         assert_eq!(told(&now), told(before), "{who}");
+        let watched = watched(&clients, &before.name).await.unwrap();
+        assert_eq!(watched, [now], "{who}: once, and it ends");
         let now = timeline(&clients, &before.name).await.unwrap();
         assert_eq!(now, *trail, "{who}");
     }
@@ -94,6 +124,7 @@ async fn by_id(
     let unseen = [
         frank.get(&before.name).await.unwrap_err(),
         timeline(&frank, &before.name).await.unwrap_err(),
+        watched(&frank, &before.name).await.unwrap_err(),
     ];
     assert!(unseen.iter().all(|s| s.code() == Code::NotFound));
 
@@ -168,6 +199,10 @@ async fn what_temporal_has_forgotten_is_listed_reviewed_and_exported_once() {
     assert_eq!(of(&after, &kept), of(&before, &kept));
     assert_eq!(of(&after, &terminated).state(), State::AwaitingApproval);
     by_id(&world, &s3, (&whole, &trail)).await;
+    let id = terminated.trim_start_matches("accessRequests/");
+    let (code, said) = said_to(&world, "alice", &["watch", id, "-o", "json"]).await;
+    // It never was settled, and nothing follows.
+    assert_eq!((code, said.lines().count()), (Some(3), 1), "{said}");
     let later = start
         .checked_add(std::time::Duration::from_secs(3600))
         .unwrap();

@@ -208,7 +208,9 @@ impl Follower<'_> {
         let Some(request) = change.access_request else {
             return Ok(None);
         };
-        let exit = settled(request.state(), self.until);
+        // Without a revision it is what the archive has, which nothing follows.
+        let over = (request.revision == 0).then_some(Exit::Over);
+        let exit = settled(request.state(), self.until).or(over);
         let is_said = self.says_last || exit.is_none();
         match self.cx.terminal.output {
             Output::Json if is_said => {

@@ -208,8 +208,7 @@ impl AccessService for Access {
         let request = request.into_inner();
         let id = AccessRequestId::parse_name(&request.name)
             .map_err(|e| bad_field("name", &e.to_string()))?;
-        let look = self.0.requests.look(&id, None);
-        self.0.visible(&token.principal, &id, look).await?;
+        self.0.recorded(&token.principal, &id).await?;
         let changes = watch::changes(Arc::clone(&self.0), token, id, request.after_revision);
         Ok(Response::new(changes))
     }

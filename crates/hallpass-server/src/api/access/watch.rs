@@ -8,7 +8,8 @@ use hallpass_types::AccessRequestId;
 use tonic::Status;
 
 use super::super::streams::{Parts, while_valid};
-use super::super::{Api, errors};
+use super::super::{Api, beyond, errors};
+use crate::requests::RequestsError;
 
 pub(crate) type Changes = Parts<v1::WatchAccessRequestResponse>;
 
@@ -79,7 +80,11 @@ impl Watch {
 
     async fn look(&mut self) -> Result<Option<v1::WatchAccessRequestResponse>, Status> {
         // Looked at through the gate each time: who loses the right to view stops seeing.
-        let look = self.api.requests.look(&self.id, None);
+        let look = self.api.requests.look(&self.id, None).await;
+        if matches!(look, Err(RequestsError::NotFound)) {
+            return self.last_word().await.map(Some);
+        }
+        let look = std::future::ready(look);
         let (_, snapshot) = self
             .api
             .visible(&self.token.principal, &self.id, look)
@@ -93,5 +98,17 @@ impl Watch {
         Ok(Some(v1::WatchAccessRequestResponse {
             access_request: Some(request),
         }))
+    }
+
+    /// What only the archive still has changes no more, and has no revision to resume from.
+    async fn last_word(&mut self) -> Result<v1::WatchAccessRequestResponse, Status> {
+        let archived = beyond::one(&self.api, &self.id).await?;
+        let snapshot = archived.and_then(|archived| archived.snapshot);
+        let name = self.id.name();
+        let snapshot = self.api.viewed(&self.token.principal, &name, snapshot)?;
+        self.over = true;
+        Ok(v1::WatchAccessRequestResponse {
+            access_request: Some(self.api.shown(&snapshot)),
+        })
     }
 }
