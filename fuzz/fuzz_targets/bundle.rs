@@ -1,7 +1,7 @@
 //! Any bytes as a policy file and a catalogue: loading them never panics, and what is accepted
 //! answers.
 //!
-//! `cargo +nightly fuzz run bundle`. The corpus is run on every change, by the unit tests of
+//! `cargo xtask fuzz bundle`. The corpus is run on every change, by the unit tests of
 //! `hallpass-policy`.
 #![no_main]
 

@@ -1,7 +1,7 @@
 //! Any bytes as a signed order, as somebody may type it straight into Temporal: it never panics, and
 //! what verifies is what was signed.
 //!
-//! `cargo +nightly fuzz run order`. The corpus is run on every change, by the tests of `hallpass-evidence`.
+//! `cargo xtask fuzz order`. The corpus is run on every change, by the tests of `hallpass-evidence`.
 #![no_main]
 
 use std::sync::LazyLock;

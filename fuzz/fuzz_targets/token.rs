@@ -1,7 +1,7 @@
 //! Any bytes as a token, and any two texts as header and claims under a good signature: the
 //! verifier never panics, and whom it accepts is whom the token names.
 //!
-//! `cargo +nightly fuzz run token`. The corpus, which has the attack table, is run on every change, by the
+//! `cargo xtask fuzz token`. The corpus, which has the attack table, is run on every change, by the
 //! unit tests of `hallpass-identity`.
 #![no_main]
 

@@ -4,6 +4,7 @@ mod bench;
 mod command;
 mod crash;
 mod demo;
+mod fuzz;
 mod model;
 mod node;
 mod openbao;
@@ -41,14 +42,11 @@ enum Task {
     Setup,
     /// Show the whole life of a request on this machine, and check every claim on the way.
     ///
-    /// Starts `hallpassd dev`, asks, approves, reads a bucket, waits for the end and sees AWS refuse.
-    /// Takes less than a minute once everything is built, and leaves nothing running.
+    /// Starts `hallpassd dev`, takes less than a minute once it is built, leaves nothing running.
     Demo(demo::Options),
     /// Kill processes at every event of a request's life, and look at what is left.
     ///
-    /// `cargo xtask crash --help` lists scenarios and victims; `crash expiries` and `crash overdue`
-    /// measure what ends while everything is dead, `crash replicas` what two of each process lose, `crash
-    /// upgrade` goes from one build to another and back with requests open.
+    /// `cargo xtask crash --help` lists scenarios, victims, and what else is played and measured.
     #[command(disable_help_flag = true)]
     Crash(crash::Options),
     /// Ask the pinned AWS emulator whether it still does what AWS does.
@@ -66,6 +64,8 @@ enum Task {
     ///
     /// Figures go to `target/bench` as JSON and plots; docs/benchmarks.md says how to read them.
     Bench(bench::Options),
+    /// Feed what libFuzzer makes up, as tokens, signed orders and policies, to what reads them.
+    Fuzz(fuzz::Options),
     /// Check the model of access: every interleaving of requests, orders and faults.
     Model(model::Options),
     /// Write the bill of materials of the shipped programs (CycloneDX 1.5, JSON).
@@ -84,6 +84,7 @@ fn main() -> ExitCode {
         Task::Client => tidy::client::weigh(),
         Task::Test(options) => stages::run(&options),
         Task::Bench(options) => bench::measure(&options),
+        Task::Fuzz(options) => fuzz::fuzz(&options),
         Task::Model(options) => model::check(&options),
         Task::Sbom(options) => sbom::write(&options),
         Task::ProtoImage => proto::write_image(),
@@ -117,6 +118,15 @@ mod tests {
         assert!(parse(&["--skip", "docs"]));
         assert!(!parse(&["--only", "no-such-stage"]));
         assert!(!parse(&["--only", "fmt", "--skip", "tidy"]));
+    }
+
+    #[test]
+    fn known_targets_are_fuzzed_for_some_time() {
+        let parse = |arguments: &[&str]| {
+            Arguments::try_parse_from(["xtask", "fuzz"].iter().chain(arguments)).is_ok()
+        };
+        assert!(parse(&[]) && parse(&["--seconds", "600", "token", "bundle"]));
+        assert!(!parse(&["--seconds", "0"]) && !parse(&["no-such-target"]));
     }
 
     #[test]

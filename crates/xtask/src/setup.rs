@@ -4,7 +4,7 @@ use anyhow::bail;
 use hallpass_standins::{Cvc5, Tools};
 
 use crate::command::answers;
-use crate::{node, progress};
+use crate::{fuzz, node, progress};
 
 /// Installs everything that can be installed and names every prerequisite that is missing.
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -30,6 +30,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
         if !answers(tool, &["--version"]) {
             println!("note: {tool} is not installed ({why}): `cargo install --locked {tool}`");
         }
+    }
+    if !fuzz::has_compiler() {
+        println!(
+            "note: c++ is not installed (without it the `fuzz` stage is skipped): `apt-get install g++`"
+        );
     }
     if !missing.is_empty() {
         bail!(

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use clap::ValueEnum;
 
-use crate::{demo, proto, readme, setup, tidy};
+use crate::{demo, fuzz, proto, readme, setup, tidy};
 
 /// Which stages to run.
 #[derive(clap::Args)]
@@ -47,6 +47,8 @@ pub(crate) enum Stage {
     Integration,
     /// The story that `cargo xtask demo` tells, claim by claim
     Demo,
+    /// Inputs that libFuzzer makes up, as tokens and as signed orders
+    Fuzz,
     /// Documentation, warnings being errors
     Docs,
     /// Style of the protobuf files
@@ -94,6 +96,10 @@ impl Stage {
             Self::Aws => cargo::aws_tests(),
             Self::Integration => cargo::build().and_then(|()| cargo::integration_tests()),
             Self::Demo => cargo::build().and_then(|()| demo::tell()),
+            Self::Fuzz if !fuzz::has_compiler() => {
+                return Outcome::Skipped("no C++ compiler is installed".to_owned());
+            }
+            Self::Fuzz => fuzz::stage(),
             Self::Docs => cargo::docs(),
             Self::ProtoLint => proto::lint(),
             Self::ProtoBreaking => proto::breaking(),
