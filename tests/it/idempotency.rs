@@ -8,7 +8,9 @@ use hallpass_proto::v1::{
     RevokeAccessRequestRequest, Verdict, WithdrawAccessRequestRequest,
 };
 use hallpass_seal::RecipientKey;
-use harness::{Clients, Shared, reason_of, request_of, seconds, uuid, violated_fields};
+use harness::{
+    Clients, Private, Shared, reason_of, request_of, seconds, uuid, violated_fields, workflow_of,
+};
 use tokio::task::JoinSet;
 use tonic::{Code, Status};
 
@@ -63,6 +65,23 @@ async fn the_same_question_twice_is_one_request() {
     let withdrawn = alice.withdraw(&first.name).await.unwrap();
     let again = alice.create(body, &key).await.unwrap();
     assert_eq!(again, withdrawn, "a key is never free again");
+}
+
+#[tokio::test]
+async fn an_answer_that_was_given_is_not_waited_for_again() {
+    let world = Private::start().await;
+    let _service = world.serve("all").await;
+    let alice = world.client("alice").await;
+    let asked = alice.ask("prod-reports", 60).await.unwrap();
+    let (engine, workflow) = (world.engine(), workflow_of(&asked.name));
+    let before = engine.history(&workflow).await.events.len();
+    let again = ["update", "execute", "-w", &workflow, "--name", "settled"];
+    let refused = engine.run(&again).await;
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(why.contains("worked out already"), "{why}");
+    let after = engine.history(&workflow).await.events.len();
+    assert_eq!(after, before, "it only fills the history");
 }
 
 #[tokio::test]

@@ -28,7 +28,8 @@ use temporalio_sdk::workflow_replayer::{
 };
 
 /// What each version's folder must have: each way a request can go.
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 20] = [
+    "answered",
     "break-glass",
     "conditioned",
     "denied-person",
@@ -300,6 +301,7 @@ fn the_recorded_histories_show_what_their_names_say() {
     assert!(!ran("expired-assume").contains(&"hallpass.provision".to_owned()));
     assert!(ran("extended").contains(&"hallpass.move_fence".to_owned()));
     for opened in [
+        "answered",
         "returned",
         "revoked",
         "extended",
@@ -349,9 +351,15 @@ fn histories_stay_short() {
         assert_eq!(issues, 1, "{name}");
         history.events.len() - ISSUE * issues
     };
-    let events =
-        ["expired-assume", "expired-create", "revoked", "returned"].map(before_credentials);
-    let most = [24, 31, 25, 39];
+    let kinds = [
+        "answered",
+        "expired-assume",
+        "expired-create",
+        "revoked",
+        "returned",
+    ];
+    let events = kinds.map(before_credentials);
+    let most = [26, 24, 31, 25, 39];
     assert!(
         events
             .iter()

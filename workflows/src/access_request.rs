@@ -145,6 +145,23 @@ impl AccessRequest {
         look
     }
 
+    /// Sent with the start; later it could only fill the history.
+    #[update_validator(settled)]
+    fn validate_settled(&self, _ctx: &WorkflowContextView, _: &()) -> Result<(), HandlerError> {
+        if self.core.state().phase() == Phase::Checking {
+            return Ok(());
+        }
+        Err("the request has been worked out already".into())
+    }
+
+    /// The request once it is worked out: what whoever asked is told. It orders nothing.
+    #[update(name = "settled")]
+    pub async fn settled(ctx: &mut WorkflowContext<Self>, _: ()) -> Result<Look, HandlerError> {
+        ctx.wait_condition_with_options(|s| !s.core.is_busy(), detached())
+            .await?;
+        Ok(ctx.state(|s| s.core.look(&LookInput::default())))
+    }
+
     /// Refuses, without a trace, only what is not an order at all; refused orders are recorded.
     #[update_validator(issue)]
     fn validate_issue(

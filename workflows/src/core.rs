@@ -292,7 +292,7 @@ impl RequestCore {
     }
 
     /// Whether something is being worked out right now.
-    fn is_busy(&self) -> bool {
+    pub fn is_busy(&self) -> bool {
         match self.state.phase() {
             Phase::Checking => self.refused_start.is_none(),
             Phase::Provisioning => true,

@@ -14,6 +14,9 @@ use temporalio_common::protos::temporal::api::history::v1::history_event::Attrib
 use temporalio_common::protos::temporal::api::history::v1::{History, HistoryEvent};
 use temporalio_common::protos::temporal::api::update::v1::outcome::Value as Answer;
 
+/// The update by which whoever asks waits for an answer. It orders nothing, so nobody signs it.
+pub(crate) const WAITING: &str = "settled";
+
 /// Something that was sent to the workflow.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
@@ -111,7 +114,9 @@ impl Facts {
             Attributes::WorkflowExecutionUpdateAcceptedEventAttributes(a) => {
                 let input = a.accepted_request.as_ref().and_then(|r| r.input.as_ref());
                 let name = input.map(|i| i.name.clone()).unwrap_or_default();
-                self.message(event_id, &name, input.and_then(|i| i.args.as_ref()));
+                if name != WAITING {
+                    self.message(event_id, &name, input.and_then(|i| i.args.as_ref()));
+                }
                 updates.insert(a.protocol_instance_id.clone(), name);
             }
             Attributes::WorkflowExecutionUpdateCompletedEventAttributes(a) => {

@@ -12,9 +12,11 @@ use jiff::Timestamp;
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
 use temporalio_common::protos::temporal::api::failure::v1::Failure;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
-use temporalio_common::protos::temporal::api::history::v1::{History, HistoryEvent};
+use temporalio_common::protos::temporal::api::history::v1::{
+    History, HistoryEvent, WorkflowExecutionUpdateAcceptedEventAttributes,
+};
 
-use crate::facts::{decode, first};
+use crate::facts::{WAITING, decode, first};
 use words::{
     Step, answered, asked, closed, excepted, made, proved, requested, scheduled, spoken, step,
     updated, weighed,
@@ -154,12 +156,7 @@ impl Reader {
                 groups.map(|groups| asked(groups)).into_iter().collect()
             }
             Attributes::WorkflowExecutionUpdateAcceptedEventAttributes(a) => {
-                let request = a.accepted_request.as_ref();
-                let input = request.and_then(|r| r.input.as_ref());
-                let name = input.map(|i| i.name.clone()).unwrap_or_default();
-                let order = self.ordered(first(input.and_then(|i| i.args.as_ref())), &name);
-                self.updates.insert(a.protocol_instance_id.clone(), name);
-                vec![order]
+                self.accepted(a).into_iter().collect()
             }
             Attributes::WorkflowExecutionUpdateCompletedEventAttributes(a) => {
                 let id = a
@@ -190,6 +187,23 @@ impl Reader {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// The order in an update; none in the one that waits for an answer.
+    fn accepted(
+        &mut self,
+        update: &WorkflowExecutionUpdateAcceptedEventAttributes,
+    ) -> Option<Step> {
+        let request = update.accepted_request.as_ref();
+        let input = request.and_then(|r| r.input.as_ref());
+        let name = input.map(|i| i.name.clone()).unwrap_or_default();
+        if name == WAITING {
+            return None;
+        }
+        let order = self.ordered(first(input.and_then(|i| i.args.as_ref())), &name);
+        self.updates
+            .insert(update.protocol_instance_id.clone(), name);
+        Some(order)
     }
 
     fn failed(&self, scheduled_event_id: i64, failure: Option<&Failure>) -> Step {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::timeout::TimeoutConfig;
@@ -49,6 +49,9 @@ impl fmt::Debug for Aws {
 /// One account.
 pub(crate) struct Connection {
     config: SdkConfig,
+    iam: aws_sdk_iam::Client,
+    /// By region. A client is made once: making one reads every root certificate of the system.
+    sts: Mutex<BTreeMap<String, aws_sdk_sts::Client>>,
     provisioner: Option<RoleArn>,
     own_principal: OnceCell<String>,
     precedence: Precedence,
@@ -168,6 +171,8 @@ impl Connection {
             }
         };
         Self {
+            iam: aws_sdk_iam::Client::new(&config),
+            sts: Mutex::default(),
             config,
             provisioner: access.provisioner_role_arn.clone(),
             own_principal: OnceCell::new(),
@@ -184,14 +189,20 @@ impl Connection {
     }
 
     pub(crate) fn iam(&self) -> aws_sdk_iam::Client {
-        aws_sdk_iam::Client::new(&self.config)
+        self.iam.clone()
     }
 
     pub(crate) fn sts(&self, region: &str) -> aws_sdk_sts::Client {
+        let mut clients = self.sts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(region) {
+            return client.clone();
+        }
         let config = aws_sdk_sts::config::Builder::from(&self.config)
             .region(Region::new(region.to_owned()))
             .build();
-        aws_sdk_sts::Client::from_conf(config)
+        let client = aws_sdk_sts::Client::from_conf(config);
+        clients.insert(region.to_owned(), client.clone());
+        client
     }
 
     /// Who assumes the roles of this account: the principal of every trust policy that we write.

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use temporalio_client::{
-    Client, ClientOptions, Connection, ConnectionOptions, GrpcCompression, WorkflowStartOptions,
+    Client, ClientOptions, Connection, ConnectionOptions, GrpcCompression,
+    WorkflowIdConflictPolicy, WorkflowStartOptions, WorkflowUpdateWithStartOptions,
 };
 use temporalio_common::telemetry::TelemetryOptions;
 use temporalio_macros::{activities, workflow, workflow_methods};
@@ -33,6 +34,7 @@ impl Empty {
 #[workflow]
 pub(crate) struct Bare {
     for_ms: u64,
+    admitted: bool,
     done: bool,
 }
 
@@ -42,6 +44,7 @@ impl Bare {
     pub(crate) fn new(_ctx: &WorkflowContextView, for_ms: u64) -> Self {
         Self {
             for_ms,
+            admitted: false,
             done: false,
         }
     }
@@ -49,6 +52,7 @@ impl Bare {
     #[run(name = "bench.Bare")]
     pub(crate) async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
         ctx.execute_activity(Empty::nothing, 1, options()).await?;
+        ctx.state_mut(|s| s.admitted = true);
         {
             let open = Duration::from_millis(ctx.state(|s| s.for_ms));
             let timer = ctx.timer(TimerOptions::builder(open).build());
@@ -66,6 +70,13 @@ impl Bare {
     #[signal(name = "finish")]
     pub(crate) fn finish(&mut self, _ctx: &mut SyncWorkflowContext<Self>) {
         self.done = true;
+    }
+
+    #[update(name = "settled")]
+    pub(crate) async fn settled(
+        ctx: &mut WorkflowContext<Self>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(ctx.wait_condition(|s| s.admitted).await?)
     }
 
     #[update(name = "issue")]
@@ -111,7 +122,27 @@ pub(crate) async fn work(address: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Start to the update's answer; the workflow goes on until [`finish`] or its timer.
+/// The steps of a request: start, wait for the first activity, then the update to its answer.
+pub(crate) async fn ask_in_order(
+    client: &Client,
+    id: &str,
+    for_ms: u64,
+) -> anyhow::Result<Duration> {
+    let begun = Instant::now();
+    let policy = WorkflowIdConflictPolicy::Fail;
+    let options = WorkflowUpdateWithStartOptions::new(QUEUE, id, policy).build();
+    client
+        .execute_update_with_start_workflow(Bare::run, for_ms, Bare::settled, (), options)
+        .await?;
+    let handle = client.get_workflow_handle::<Bare>(id.to_owned());
+    handle
+        .execute_update(Bare::issue, (), Default::default())
+        .await?;
+    Ok(begun.elapsed())
+}
+
+/// Start to the update's answer, without waiting for the first activity; the workflow goes on until
+/// its timer.
 pub(crate) async fn ask(client: &Client, id: &str, for_ms: u64) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     let options = WorkflowStartOptions::new(QUEUE, id).build();
@@ -119,14 +150,5 @@ pub(crate) async fn ask(client: &Client, id: &str, for_ms: u64) -> anyhow::Resul
     handle
         .execute_update(Bare::issue, (), Default::default())
         .await?;
-    Ok(begun.elapsed())
-}
-
-/// The signal to end, and the end.
-pub(crate) async fn finish(client: &Client, id: &str) -> anyhow::Result<Duration> {
-    let begun = Instant::now();
-    let handle = client.get_workflow_handle::<Bare>(id.to_owned());
-    handle.signal(Bare::finish, (), Default::default()).await?;
-    handle.get_result(Default::default()).await?;
     Ok(begun.elapsed())
 }

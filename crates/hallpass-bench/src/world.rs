@@ -62,6 +62,8 @@ pub(crate) struct Open {
     pub(crate) session: Session,
     /// From asking to holding credentials.
     pub(crate) took: Duration,
+    /// The last part of it: from asking for credentials.
+    pub(crate) issued_in: Duration,
     /// The end, as AWS compares it.
     pub(crate) end: jiff::Timestamp,
 }
@@ -106,6 +108,12 @@ impl World {
         self.parts.faults.calls().len()
     }
 
+    /// What the emulator took for calls to AWS beyond the first `seen` of them.
+    pub(crate) fn aws_time(&self, seen: usize) -> Duration {
+        let calls = self.parts.faults.calls();
+        calls.iter().skip(seen).filter_map(|call| call.took).sum()
+    }
+
     /// The service again, after it was killed.
     pub(crate) async fn serve_again(&mut self) {
         self.service = Some(self.parts.serve("all").await);
@@ -136,8 +144,9 @@ impl World {
 
     /// Takes a session of a grant that is open.
     pub(crate) async fn hold(&self, name: String, begun: Instant) -> anyhow::Result<Open> {
+        let asked = Instant::now();
         let session = issue(&self.requester, &name).await?;
-        let took = begun.elapsed();
+        let (took, issued_in) = (begun.elapsed(), asked.elapsed());
         let end = session.sealed.credential.as_ref().and_then(|c| c.end_time);
         let end = match end {
             Some(end) => end,
@@ -152,6 +161,7 @@ impl World {
             name,
             session,
             took,
+            issued_in,
             end: jiff::Timestamp::new(end.seconds, end.nanos)?,
         })
     }

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -44,6 +45,9 @@ pub struct Recorded {
     /// The HTTP status by which the emulator answered it; `None` when it was not executed, or not
     /// yet.
     pub executed: Option<u16>,
+    /// How long the emulator took, from the call's coming to the answer.
+    pub took: Option<Duration>,
+    came: Instant,
 }
 
 #[derive(Debug)]
@@ -246,6 +250,7 @@ impl Record {
         let index = number.checked_sub(self.forgotten);
         if let Some(seen) = index.and_then(|index| self.calls.get_mut(index)) {
             seen.executed = Some(status);
+            seen.took = Some(seen.came.elapsed());
         }
     }
 }
@@ -294,6 +299,8 @@ impl State {
         record.calls.push(Recorded {
             call: call.clone(),
             executed: None,
+            took: None,
+            came: Instant::now(),
         });
         Incomer {
             call,

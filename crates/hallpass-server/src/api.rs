@@ -1,5 +1,5 @@
 //! The gRPC surface: verifies, signs, forwards. It decides nothing that the worker does not decide
-//! again, and it holds no state.
+//! again, and it holds no state but what it may forget.
 
 mod access;
 mod admin;
@@ -42,7 +42,7 @@ use tonic::Status;
 use crate::archive::Archiver;
 use crate::bundle::Bundles;
 use crate::config::LinkTemplate;
-use crate::requests::{Requests, RequestsError};
+use crate::requests::{Requests, RequestsError, Seen};
 use crate::worker::Trust;
 use auth::{AuthLayer, Door};
 use metadata::Metadata;
@@ -78,6 +78,19 @@ impl Api {
         let look = look.await.map_err(|e| errors::from_requests(e, &name))?;
         let snapshot = self.viewed(caller, &name, look.snapshot.as_deref().cloned())?;
         Ok((look, snapshot))
+    }
+
+    /// What never changes about a request, for a caller who may view it.
+    async fn seen(&self, caller: &Principal, id: &AccessRequestId) -> Result<Arc<Seen>, Status> {
+        if let Some(seen) = self.requests.known.get(id) {
+            crate::trace::about(id);
+            self.viewed(caller, &id.name(), Some(seen.snapshot.clone()))?;
+            return Ok(seen);
+        }
+        let (look, snapshot) = self
+            .visible(caller, id, self.requests.look(id, None))
+            .await?;
+        Ok(self.requests.known.keep(look.run, snapshot))
     }
 
     /// As [`Api::visible`], also of a request that only the archive still has.

@@ -1,5 +1,11 @@
 //! The command line of hallpassd.
 
+/// Writes a document to standard output.
+pub(crate) fn print(document: &str) -> anyhow::Result<()> {
+    print!("{document}");
+    Ok(())
+}
+
 #[cfg(test)]
 mod deployment;
 pub(crate) mod manual;

@@ -4,6 +4,7 @@
 //! transition table is in `hallpass-types`, AWS is in `hallpass-aws`.
 
 mod account_setup;
+mod allocator;
 mod api;
 mod archive;
 mod bundle;
@@ -64,10 +65,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Dev(args) => block_on(dev::run(args)),
         Command::Check { config, output } => block_on(check::run(&config, output)),
         Command::CheckConfig { config } => serve::check(&config),
-        Command::PrintConfig => {
-            print!("{}", config::DEFAULT);
-            Ok(())
-        }
+        Command::PrintConfig => cli::print(config::DEFAULT),
         Command::PrintAccountSetup {
             config,
             account,

@@ -2,40 +2,36 @@
 
 mod filter;
 mod follow;
+mod known;
 mod lists;
 mod recorded;
 mod sweeps;
 mod turns;
+mod updates;
 
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use hallpass_evidence::Envelope;
-use hallpass_types::{AccessRequestId, AccessRequestSpec, RequestId, Sha256Digest};
+use hallpass_types::{AccessRequestId, RequestId, Sha256Digest};
 use hallpass_workflows::AccessRequest;
-use hallpass_workflows::names::{SA_ENTITLEMENT, SA_PHASE, SA_REQUESTER, TASK_QUEUE, workflow_id};
-use hallpass_workflows::wire::{ExtendReply, IssueReply, Look, LookInput};
-use temporalio_client::errors::{
-    WorkflowInteractionError, WorkflowQueryError, WorkflowStartError, WorkflowUpdateError,
-};
+use hallpass_workflows::names::{SA_ENTITLEMENT, SA_PHASE, SA_REQUESTER, workflow_id};
+use hallpass_workflows::wire::{Look, LookInput};
+use temporalio_client::errors::{WorkflowInteractionError, WorkflowQueryError};
 use temporalio_client::{
-    Client, RpcOptions, WorkflowExecuteUpdateOptions, WorkflowExecutionStatus, WorkflowHandle,
-    WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowQueryOptions, WorkflowSignalOptions,
-    WorkflowStartOptions,
+    Client, RpcOptions, WorkflowExecutionStatus, WorkflowHandle, WorkflowQueryOptions,
+    WorkflowSignalOptions,
 };
 use temporalio_common::data_converters::{PayloadConverter, RawValue};
 use temporalio_common::protos::temporal::api::history::v1::History;
-use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes};
+use temporalio_common::search_attributes::SearchAttributeKey;
 
 pub(crate) use filter::Filter;
-use filter::requester_key;
+pub(crate) use known::Seen;
 pub(crate) use recorded::Recorded;
-use turns::Turn;
 
 /// Answers of Temporal's front end and of a query that a worker answers.
 const CALL: Duration = Duration::from_secs(10);
-/// An issue waits for AWS to show a new role; the caller asks again with the same id after this.
-const UPDATE: Duration = Duration::from_secs(20);
 /// What Temporal says of a query that would need a workflow task which fails.
 const TASK_FAILED: &str = "Workflow Task in failed state";
 const REQUESTER: SearchAttributeKey<String> = SearchAttributeKey::keyword(SA_REQUESTER);
@@ -97,45 +93,22 @@ pub(crate) struct Opened {
 pub(crate) struct Requests {
     client: Client,
     turns: turns::Turns,
+    /// What was seen before.
+    pub(crate) known: known::Known,
 }
 
 impl Requests {
     pub(crate) fn new(client: Client) -> Self {
-        let turns = turns::Turns::default();
-        Self { client, turns }
+        Self {
+            client,
+            turns: turns::Turns::default(),
+            known: known::Known::default(),
+        }
     }
 
     fn handle(&self, id: &AccessRequestId) -> WorkflowHandle<Client, AccessRequest> {
         self.client
             .get_workflow_handle::<AccessRequest>(workflow_id(id))
-    }
-
-    /// Starts the workflow of a signed request; finding it started already is no error.
-    pub(crate) async fn start(
-        &self,
-        spec: &AccessRequestSpec,
-        envelope: &Envelope,
-    ) -> Result<Started, RequestsError> {
-        let input = raw(envelope, "start a request")?;
-        let options = WorkflowStartOptions::new(TASK_QUEUE, workflow_id(&spec.id))
-            .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
-            .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
-            .search_attributes(SearchAttributes::new([
-                REQUESTER.value_set(requester_key(&spec.requester.id)),
-                ENTITLEMENT.value_set(spec.entitlement.to_string()),
-                PHASE.value_set(hallpass_types::Phase::Checking.as_str().to_owned()),
-            ]))
-            .rpc_options(rpc(CALL))
-            .build();
-        match self
-            .client
-            .start_workflow(AccessRequest::run, input, options)
-            .await
-        {
-            Ok(_) => Ok(Started::New),
-            Err(WorkflowStartError::AlreadyStarted { .. }) => Ok(Started::Existing),
-            Err(error) => Err(unavailable("start a request", error)),
-        }
     }
 
     /// The request now, after everything sent before.
@@ -223,39 +196,6 @@ impl Requests {
         }
     }
 
-    /// Orders a session; the same request id answers with the same sealed bytes.
-    pub(crate) async fn issue(
-        &self,
-        id: &AccessRequestId,
-        request_id: &RequestId,
-        envelope: &Envelope,
-    ) -> Result<IssueReply, RequestsError> {
-        let order = json(envelope, "issue credentials")?;
-        let _turn = self.turn(id, "issue credentials").await?;
-        let handle = self.handle(id);
-        let update = handle.execute_update(AccessRequest::issue, order, update(request_id));
-        settled("issue credentials", update.await)
-    }
-
-    /// Orders a later end.
-    pub(crate) async fn extend(
-        &self,
-        id: &AccessRequestId,
-        request_id: &RequestId,
-        envelope: &Envelope,
-    ) -> Result<ExtendReply, RequestsError> {
-        let order = json(envelope, "extend a request")?;
-        let _turn = self.turn(id, "extend a request").await?;
-        let handle = self.handle(id);
-        let update = handle.execute_update(AccessRequest::extend, order, update(request_id));
-        settled("extend a request", update.await)
-    }
-
-    async fn turn(&self, id: &AccessRequestId, doing: &'static str) -> Result<Turn, RequestsError> {
-        let turn = tokio::time::timeout(UPDATE, self.turns.take(id)).await;
-        turn.map_err(|late| unavailable(doing, late))
-    }
-
     /// The whole history, and the run it belongs to.
     pub(crate) async fn history(
         &self,
@@ -304,29 +244,6 @@ impl Requests {
 
 fn rpc(timeout: Duration) -> RpcOptions {
     RpcOptions::builder().timeout(timeout).build()
-}
-
-fn update(request_id: &RequestId) -> WorkflowExecuteUpdateOptions {
-    WorkflowExecuteUpdateOptions::builder()
-        .update_id(request_id.to_string())
-        .rpc_options(rpc(UPDATE))
-        .build()
-}
-
-fn settled<T>(
-    doing: &'static str,
-    result: Result<T, WorkflowUpdateError>,
-) -> Result<T, RequestsError> {
-    match result {
-        Ok(reply) => Ok(reply),
-        Err(WorkflowUpdateError::NotFound(_)) => Err(RequestsError::NotFound),
-        // No worker got to it: nothing was recorded, and it may be sent again.
-        Err(WorkflowUpdateError::Failed(failure)) if failure.source == "Server" => {
-            Err(unavailable(doing, failure.message))
-        }
-        Err(WorkflowUpdateError::Failed(failure)) => Err(RequestsError::Rejected(failure.message)),
-        Err(error) => Err(unavailable(doing, error)),
-    }
 }
 
 /// For what the workflow decodes by hand.

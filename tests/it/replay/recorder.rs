@@ -10,6 +10,7 @@ use harness::{Clients, Private, Webhook, issue, request_of, until_within, uuid, 
 use jiff::{SignedDuration, Timestamp};
 use prost::Message as _;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
+use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 
 /// Set to make the histories of the present version anew.
 const RECORD: &str = "HALLPASS_RECORD_HISTORIES";
@@ -248,5 +249,28 @@ async fn histories_of_conditions_are_recorded_when_asked_for() {
     issue(&alice, &request.name).await.unwrap();
     alice.give_back(&request.name).await.unwrap();
     keep(&world, vec![("conditioned", request.name)]).await;
+    super::keep_policies(&world.policy_archive());
+}
+
+#[tokio::test]
+async fn histories_with_an_answer_to_the_start_are_recorded_when_asked_for() {
+    if std::env::var_os(RECORD).is_none() {
+        let accepted = super::named("answered").events.into_iter().find_map(|e| {
+            let Some(Attributes::WorkflowExecutionUpdateAcceptedEventAttributes(update)) =
+                e.attributes
+            else {
+                return None;
+            };
+            update.accepted_request?.input
+        });
+        assert_eq!(accepted.unwrap().name, "settled");
+        return;
+    }
+    let world = Private::start().await;
+    let _service = world.serve("all").await;
+    let alice = world.client("alice").await;
+    let request = alice.ask("sandbox-reports", 8).await.unwrap();
+    issue(&alice, &request.name).await.unwrap();
+    keep(&world, vec![("answered", request.name)]).await;
     super::keep_policies(&world.policy_archive());
 }

@@ -287,18 +287,19 @@ impl AccessService for Access {
             return Err(bad.into_status());
         };
         let name = id.name();
-        let look = self.0.requests.look(&id, None);
-        let (look, snapshot) = self.0.visible(&caller, &id, look).await?;
-        must_be_requester(&caller, &snapshot)?;
+        let seen = self.0.seen(&caller, &id).await?;
+        let snapshot = &seen.snapshot;
+        must_be_requester(&caller, snapshot)?;
         let order = Order::IssueCredentials {
             recipient_public_key: key_text(key.as_bytes()),
         };
         let (_, envelope) = self
             .0
-            .sign(&caller, (&look, &snapshot), &request_id, order)?;
+            .sign(&caller, (&seen.run, snapshot), &request_id, order)?;
         let reply = match self.0.requests.issue(&id, &request_id, &envelope).await {
             // A closed workflow knows only ids it has answered before.
             Err(RequestsError::NotFound) => {
+                let snapshot = self.0.recorded(&caller, &id).await?;
                 let phase = snapshot.state.phase().words();
                 let why = format!("the request is {phase}, not active");
                 return Err(errors::precondition("STATE", &name, &why));
@@ -311,11 +312,14 @@ impl AccessService for Access {
                 Err(errors::request_id_reused())
             }
             Reply::Done(sealed) => {
-                let region = snapshot.entitlement.map(|e| e.region).unwrap_or_default();
+                let entitlement = snapshot.entitlement.as_ref();
+                let region = entitlement.map(|e| e.region.clone()).unwrap_or_default();
                 sealed_credentials(&sealed, region).map(Response::new)
             }
             // Access is over: asking again cannot change the answer.
-            Reply::Refused(refusal) if refusal.code == "timeout" && is_over(&snapshot) => {
+            Reply::Refused(refusal)
+                if refusal.code == "timeout" && is_over(&self.0.recorded(&caller, &id).await?) =>
+            {
                 Err(errors::precondition("STATE", &name, &refusal.why))
             }
             Reply::Refused(refusal) => Err(errors::from_refusal(&refusal, &name)),

@@ -44,18 +44,18 @@ pub(super) fn optional_reason(bad: &mut BadFields, text: &str) -> Option<Reason>
 }
 
 impl Api {
-    /// Signs an order about `snapshot`'s request, for the run that `look` saw.
+    /// Signs an order about `snapshot`'s request, for its run.
     pub(super) fn sign(
         &self,
         caller: &Principal,
-        (look, snapshot): (&Look, &RequestSnapshot),
+        (run, snapshot): (&str, &RequestSnapshot),
         request_id: &RequestId,
         order: Order,
     ) -> Result<(Statement, Envelope), Status> {
         let statement = Statement {
             deployment: self.deployment.clone(),
             access_request: snapshot.spec.id.clone(),
-            run: Some(look.run.clone()),
+            run: Some(run.to_owned()),
             request_digest: snapshot.spec.body_digest(),
             request_id: request_id.clone(),
             actor: caller.clone(),
@@ -89,7 +89,8 @@ impl Api {
             }
         };
         let (look, snapshot) = self.visible(caller, &id, look).await?;
-        let (statement, envelope) = self.sign(caller, (&look, &snapshot), &request_id, order)?;
+        let (statement, envelope) =
+            self.sign(caller, (&look.run, &snapshot), &request_id, order)?;
         if let Some(answer) = self.answered(&look, &statement, &name)? {
             return Ok(answer);
         }

@@ -12,7 +12,7 @@ use temporalio_common::protos::temporal::api::history::v1::history_event::Attrib
 use temporalio_common::protos::temporal::api::workflowservice::v1::GetWorkflowExecutionHistoryRequest;
 use tokio::time::Instant;
 
-use super::{CALL, Requests, RequestsError, Started, unavailable};
+use super::{Requests, RequestsError, Started, unavailable};
 
 /// Longer than Temporal's own long poll, which answers empty after about 20 s.
 const LONG_POLL: Duration = Duration::from_secs(60);
@@ -20,6 +20,8 @@ const LONG_POLL: Duration = Duration::from_secs(60);
 const SHORTEST_WAIT: Duration = Duration::from_millis(500);
 /// How long a caller waits for a request to be worked out before seeing it as it is.
 const SETTLE: Duration = Duration::from_secs(15);
+/// The same, where asking has waited already.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// A notice goes out beside what the request waits for, however long its receiver takes.
 const BESIDE: &str = "hallpass.notify";
@@ -82,18 +84,19 @@ struct Follow {
 
 impl Requests {
     /// Looks until nothing is being worked out, or a bounded time has passed. Between looks, and
-    /// before the first at a request that was just `started`, the history tells when to look: a
-    /// look costs the workers, and a long poll does not.
+    /// before the first at a request that was `started` and waited for in vain, the history tells
+    /// when to look: a look costs the workers, and a long poll does not.
     pub(crate) async fn settle(
         &self,
         id: &AccessRequestId,
         (started, receipt_for): (Started, Option<&RequestId>),
         done: impl Fn(&Look) -> bool,
     ) -> Result<Look, RequestsError> {
-        let deadline = Instant::now() + SETTLE;
         let mut follow = Follow::default();
+        let mut deadline = Instant::now() + SETTLE;
         if started == Started::New {
-            self.rest(id, &mut follow, Instant::now() + CALL).await?;
+            deadline = Instant::now() + LAST_LOOK;
+            self.rest(id, &mut follow, deadline).await?;
             if !follow.progress.began {
                 let nobody = tonic::Status::deadline_exceeded("no worker has taken it up");
                 return Err(unavailable("look at a request", nobody));
@@ -174,7 +177,7 @@ impl Requests {
 }
 
 /// A client-side deadline comes back as CANCELLED "Timeout expired", never as DEADLINE_EXCEEDED.
-fn is_timeout(status: &tonic::Status) -> bool {
+pub(super) fn is_timeout(status: &tonic::Status) -> bool {
     matches!(
         status.code(),
         tonic::Code::Cancelled | tonic::Code::DeadlineExceeded

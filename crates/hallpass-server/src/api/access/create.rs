@@ -1,6 +1,6 @@
 //! Asking: every field is checked, the request is signed and started, and policy's answer awaited.
 
-use hallpass_evidence::{Order, Statement};
+use hallpass_evidence::{Envelope, Order, Statement};
 use hallpass_policy::Bundle;
 use hallpass_proto::{convert, v1};
 use hallpass_types::{
@@ -37,6 +37,49 @@ pub(super) async fn create(
             ..preview(&bundle, &spec, &entitlement, now)
         });
     }
+    let envelope = signed(api, caller, &spec)?;
+    let name = spec.id.name();
+    let failed = |e| errors::from_requests(e, &name);
+    let (started, worked_out) = api.requests.ask(&spec, &envelope).await.map_err(failed)?;
+    match started {
+        Started::New => trace::begins(&spec.id),
+        Started::Existing => trace::about(&spec.id),
+    }
+    let look = match worked_out {
+        Some(look) => look,
+        None => api
+            .requests
+            .settle(&spec.id, (started, None), |l| {
+                l.refused_start.is_some() || (l.snapshot.is_some() && !l.busy)
+            })
+            .await
+            .map_err(failed)?,
+    };
+    if let (Started::Existing, Some(digest)) = (started, &look.body_digest)
+        && *digest != spec.body_digest()
+    {
+        return Err(errors::request_id_reused());
+    }
+    if let Some(why) = look.refused_start {
+        return Err(errors::precondition("START", &name, &why));
+    }
+    if let Some(snapshot) = look.snapshot {
+        let shown = api.shown(&snapshot);
+        api.requests.known.keep(look.run, *snapshot);
+        return Ok(shown);
+    }
+    let why = match api.requests.held_up_by(&spec.id).await {
+        Some(why) => format!("waits: {why}"),
+        None => "no worker has taken it up yet".to_owned(),
+    };
+    Err(errors::unavailable(
+        &format!("the request is recorded, but {why}; ask again with the same request_id"),
+        std::time::Duration::from_secs(2),
+    ))
+}
+
+/// The order to start the request.
+fn signed(api: &Api, caller: Principal, spec: &AccessRequestSpec) -> Result<Envelope, Status> {
     let statement = Statement {
         deployment: api.deployment.clone(),
         access_request: spec.id.clone(),
@@ -49,43 +92,8 @@ pub(super) async fn create(
         },
         signed_at: Timestamp::now(),
     };
-    let envelope = api
-        .signer
-        .sign(&statement)
-        .map_err(|e| errors::internal(&e))?;
-    let name = spec.id.name();
-    let failed = |e| errors::from_requests(e, &name);
-    let started = api.requests.start(&spec, &envelope).await.map_err(failed)?;
-    match started {
-        Started::New => trace::begins(&spec.id),
-        Started::Existing => trace::about(&spec.id),
-    }
-    let look = api
-        .requests
-        .settle(&spec.id, (started, None), |l| {
-            l.refused_start.is_some() || (l.snapshot.is_some() && !l.busy)
-        })
-        .await
-        .map_err(failed)?;
-    if let (Started::Existing, Some(digest)) = (started, &look.body_digest)
-        && *digest != spec.body_digest()
-    {
-        return Err(errors::request_id_reused());
-    }
-    if let Some(why) = look.refused_start {
-        return Err(errors::precondition("START", &name, &why));
-    }
-    if let Some(snapshot) = look.snapshot {
-        return Ok(api.shown(&snapshot));
-    }
-    let why = match api.requests.held_up_by(&spec.id).await {
-        Some(why) => format!("waits: {why}"),
-        None => "no worker has taken it up yet".to_owned(),
-    };
-    Err(errors::unavailable(
-        &format!("the request is recorded, but {why}; ask again with the same request_id"),
-        std::time::Duration::from_secs(2),
-    ))
+    let signed = api.signer.sign(&statement);
+    signed.map_err(|e| errors::internal(&e))
 }
 
 /// What is asked, which the catalogue has.

@@ -43,7 +43,7 @@ pub(super) async fn extend(
         by_seconds: by.as_seconds(),
         reason,
     };
-    let (statement, envelope) = api.sign(&caller, (&look, &snapshot), &request_id, order)?;
+    let (statement, envelope) = api.sign(&caller, (&look.run, &snapshot), &request_id, order)?;
     let reply = match api.requests.extend(&id, &request_id, &envelope).await {
         Err(RequestsError::NotFound) => return Err(not_active(&snapshot)),
         reply => reply.map_err(|e| errors::from_requests(e, &name))?,
