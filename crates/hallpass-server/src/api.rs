@@ -36,8 +36,8 @@ use hallpass_workflows::wire::Look;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Status;
+use tonic::transport::server::TcpIncoming;
 
 use crate::archive::Archiver;
 use crate::bundle::Bundles;
@@ -226,7 +226,8 @@ pub(crate) async fn serve(
     let Port { listener, tls } = port;
     let served = match tls {
         None => {
-            let incoming = TcpListenerStream::new(listener);
+            // An answer is several small writes: without this each waits for the caller's delayed ACK.
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             router.serve_with_incoming_shutdown(incoming, stop).await
         }
         Some(acceptor) => {
