@@ -28,8 +28,10 @@ use temporalio_sdk::workflow_replayer::{
 };
 
 /// What each version's folder must have: each way a request can go.
-const KINDS: [&str; 20] = [
+const KINDS: [&str; 22] = [
     "answered",
+    "answered-denied",
+    "answered-waiting",
     "break-glass",
     "conditioned",
     "denied-person",
@@ -323,6 +325,8 @@ fn the_recorded_histories_show_what_their_names_say() {
     );
     assert!(ran("role-cuts").contains(&"hallpass.write_cuts".to_owned()));
     for shut in [
+        "answered-denied",
+        "answered-waiting",
         "denied-person",
         "denied-policy",
         "lapsed",

@@ -65,7 +65,8 @@ pub struct ApprovalsNeeded {
     pub counted: ApprovalTally,
 }
 
-/// One access request now.
+/// One access request now. Histories hold it as the answer to the start, and strict replay compares
+/// every byte: a new field needs `skip_serializing_if`, and words that exist do not change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestSnapshot {
     /// Counts changes; watchers resume from it.

@@ -77,7 +77,9 @@ async fn figures_tell_what_happened() {
     is("temporal_worker_task_slots_available", "hallpass-ends", 1.0);
     let waited = "temporal_activity_schedule_to_start_latency_seconds_count";
     is(waited, giving, 1.0);
-    is("temporal_request", "StartWorkflowExecution", 1.0);
+    is("temporal_request", "SignalWorkflowExecution", 1.0);
+    let asked = "operation=\"ExecuteMultiOperation\",task_queue=\"hallpass\"";
+    is("temporal_long_request", asked, 1.0);
     assert!(!figures.contains("alice"), "figures name nobody");
 }
 

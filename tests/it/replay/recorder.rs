@@ -255,22 +255,36 @@ async fn histories_of_conditions_are_recorded_when_asked_for() {
 #[tokio::test]
 async fn histories_with_an_answer_to_the_start_are_recorded_when_asked_for() {
     if std::env::var_os(RECORD).is_none() {
-        let accepted = super::named("answered").events.into_iter().find_map(|e| {
-            let Some(Attributes::WorkflowExecutionUpdateAcceptedEventAttributes(update)) =
-                e.attributes
-            else {
-                return None;
-            };
-            update.accepted_request?.input
-        });
-        assert_eq!(accepted.unwrap().name, "settled");
+        for kind in ["answered", "answered-denied", "answered-waiting"] {
+            let accepted = super::named(kind).events.into_iter().find_map(|e| {
+                let Some(Attributes::WorkflowExecutionUpdateAcceptedEventAttributes(update)) =
+                    e.attributes
+                else {
+                    return None;
+                };
+                update.accepted_request?.input
+            });
+            assert_eq!(accepted.unwrap().name, "settled", "{kind}");
+        }
         return;
     }
     let world = Private::start().await;
     let _service = world.serve("all").await;
-    let alice = world.client("alice").await;
-    let request = alice.ask("sandbox-reports", 8).await.unwrap();
-    issue(&alice, &request.name).await.unwrap();
-    keep(&world, vec![("answered", request.name)]).await;
+    let (alice, agent) = (
+        world.client("alice").await,
+        world.client("alice-agent").await,
+    );
+    let opened = alice.ask("sandbox-reports", 8).await.unwrap();
+    issue(&alice, &opened.name).await.unwrap();
+    // Policy opens nothing of this risk to an agent.
+    let denied = agent.ask("prod-export", 60).await.unwrap();
+    let waiting = alice.ask("prod-reports", 60).await.unwrap();
+    alice.withdraw(&waiting.name).await.unwrap();
+    let made = vec![
+        ("answered", opened.name),
+        ("answered-denied", denied.name),
+        ("answered-waiting", waiting.name),
+    ];
+    keep(&world, made).await;
     super::keep_policies(&world.policy_archive());
 }

@@ -311,6 +311,8 @@ pub(super) async fn open_among(
             ids.push(id);
         }
     }
+    // What the list could not read, asking for it alone would not read either.
+    ids.retain(|id| !unreachable.contains(&id.name()));
     let mut requests = Vec::new();
     for id in ids {
         match get(session, &id).await {

@@ -273,6 +273,9 @@ impl AccessService for Fake {
         if *self.0.is_silent.lock().unwrap() {
             std::future::pending::<()>().await;
         }
+        if self.unreachable().contains(&r.get_ref().name) {
+            return Err(Status::unavailable("its workflow task fails"));
+        }
         let open = self.0.open.lock().unwrap().clone();
         let named = |one: &v1::AccessRequest| one.name == r.get_ref().name;
         let is_other = r.get_ref().name != format!("accessRequests/{ID}");

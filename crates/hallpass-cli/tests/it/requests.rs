@@ -224,6 +224,16 @@ async fn a_name_that_may_mean_what_cannot_be_read_is_not_taken_for_none() {
         "nothing is asked for in its place"
     );
 
+    // This machine notes what it has used; that it cannot be read now must not hide the other.
+    let used = v1::AccessRequest {
+        name: format!("accessRequests/{UNREACHABLE}"),
+        ..request(State::Active, 1)
+    };
+    *world.open.lock().unwrap() = vec![used];
+    *world.is_unreachable.lock().unwrap() = false;
+    let ran = user.run(&exec).await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, "ran\n"), "{ran:?}");
+
     *world.open.lock().unwrap() = vec![request(State::Active, 1)];
     let told = format!("warning: {UNREACHABLE} cannot be read for now, and is missing here");
     for lacks in [true, false] {

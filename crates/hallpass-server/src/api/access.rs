@@ -299,6 +299,7 @@ impl AccessService for Access {
         let reply = match self.0.requests.issue(&id, &request_id, &envelope).await {
             // A closed workflow knows only ids it has answered before.
             Err(RequestsError::NotFound) => {
+                self.0.requests.known.forget(&id);
                 let snapshot = self.0.recorded(&caller, &id).await?;
                 let phase = snapshot.state.phase().words();
                 let why = format!("the request is {phase}, not active");
@@ -322,7 +323,11 @@ impl AccessService for Access {
             {
                 Err(errors::precondition("STATE", &name, &refusal.why))
             }
-            Reply::Refused(refusal) => Err(errors::from_refusal(&refusal, &name)),
+            Reply::Refused(refusal) => {
+                // Signed for what is no longer so, where Temporal's database was restored.
+                self.0.requests.known.forget(&id);
+                Err(errors::from_refusal(&refusal, &name))
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use hallpass_types::{
 use hallpass_workflows::names::workflow_id;
 use hallpass_workflows::wire::Look;
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::Api;
@@ -105,9 +106,9 @@ impl Api {
             e => errors::from_requests(e, &name),
         })?;
         let about = (Started::Existing, Some(&request_id));
-        let look = self
-            .requests
-            .settle(&id, about, |l| l.receipt.is_some() && settled(l));
+        let look = self.requests.settle(&id, about, Instant::now(), |l| {
+            l.receipt.is_some() && settled(l)
+        });
         let look = match look.await {
             Err(RequestsError::Unavailable { .. }) => return Err(errors::recorded()),
             look => look.map_err(|e| errors::from_requests(e, &name))?,

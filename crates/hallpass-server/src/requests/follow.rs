@@ -20,7 +20,7 @@ const LONG_POLL: Duration = Duration::from_secs(60);
 const SHORTEST_WAIT: Duration = Duration::from_millis(500);
 /// How long a caller waits for a request to be worked out before seeing it as it is.
 const SETTLE: Duration = Duration::from_secs(15);
-/// The same, where asking has waited already.
+/// What is left of that at least, where asking has waited already.
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// A notice goes out beside what the request waits for, however long its receiver takes.
@@ -83,19 +83,19 @@ struct Follow {
 }
 
 impl Requests {
-    /// Looks until nothing is being worked out, or a bounded time has passed. Between looks, and
+    /// Looks until nothing is being worked out, or a bounded time since `sent` has passed. Between looks, and
     /// before the first at a request that was `started` and waited for in vain, the history tells
     /// when to look: a look costs the workers, and a long poll does not.
     pub(crate) async fn settle(
         &self,
         id: &AccessRequestId,
         (started, receipt_for): (Started, Option<&RequestId>),
+        sent: Instant,
         done: impl Fn(&Look) -> bool,
     ) -> Result<Look, RequestsError> {
         let mut follow = Follow::default();
-        let mut deadline = Instant::now() + SETTLE;
+        let deadline = (sent + SETTLE).max(Instant::now() + LAST_LOOK);
         if started == Started::New {
-            deadline = Instant::now() + LAST_LOOK;
             self.rest(id, &mut follow, deadline).await?;
             if !follow.progress.began {
                 let nobody = tonic::Status::deadline_exceeded("no worker has taken it up");

@@ -38,4 +38,10 @@ impl Known {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(id).cloned()
     }
+
+    /// Forgets it: what was seen is of another run, or nothing is there any more.
+    pub(crate) fn forget(&self, id: &AccessRequestId) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.remove(id);
+    }
 }

@@ -99,11 +99,13 @@ impl Requests {
         let Some(outcome) = outcome else {
             return Ok((Started::New, None));
         };
-        match self.opened_answer(outcome, doing).await {
-            Ok(look) => Ok((Started::New, Some(look))),
+        match outcome.value {
             // A worker of an earlier build does not know the update.
-            Err(RequestsError::Rejected(_)) => Ok((Started::New, None)),
-            Err(error) => Err(error),
+            Some(Answer::Failure(_)) => Ok((Started::New, None)),
+            _ => {
+                let look = self.opened_answer(outcome, doing).await?;
+                Ok((Started::New, Some(look)))
+            }
         }
     }
 

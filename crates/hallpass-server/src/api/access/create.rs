@@ -8,6 +8,7 @@ use hallpass_types::{
     Principal, Reason, RequestId, Ticket,
 };
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::super::Api;
@@ -40,6 +41,7 @@ pub(super) async fn create(
     let envelope = signed(api, caller, &spec)?;
     let name = spec.id.name();
     let failed = |e| errors::from_requests(e, &name);
+    let sent = Instant::now();
     let (started, worked_out) = api.requests.ask(&spec, &envelope).await.map_err(failed)?;
     match started {
         Started::New => trace::begins(&spec.id),
@@ -49,13 +51,13 @@ pub(super) async fn create(
         Some(look) => look,
         None => api
             .requests
-            .settle(&spec.id, (started, None), |l| {
+            .settle(&spec.id, (started, None), sent, |l| {
                 l.refused_start.is_some() || (l.snapshot.is_some() && !l.busy)
             })
             .await
             .map_err(failed)?,
     };
-    if let (Started::Existing, Some(digest)) = (started, &look.body_digest)
+    if let Some(digest) = &look.body_digest
         && *digest != spec.body_digest()
     {
         return Err(errors::request_id_reused());
