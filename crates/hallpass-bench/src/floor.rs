@@ -12,8 +12,7 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use temporalio_sdk::runtime::RuntimeOptions;
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use temporalio_workflow::{
-    ActivityOptions, SyncWorkflowContext, TimerOptions, WorkflowContext, WorkflowContextView,
-    WorkflowResult, select,
+    ActivityOptions, TimerOptions, WorkflowContext, WorkflowContextView, WorkflowResult,
 };
 
 /// Where the floor's worker polls.
@@ -35,7 +34,6 @@ impl Empty {
 pub(crate) struct Bare {
     for_ms: u64,
     admitted: bool,
-    done: bool,
 }
 
 #[workflow_methods]
@@ -45,7 +43,6 @@ impl Bare {
         Self {
             for_ms,
             admitted: false,
-            done: false,
         }
     }
 
@@ -53,23 +50,10 @@ impl Bare {
     pub(crate) async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
         ctx.execute_activity(Empty::nothing, 1, options()).await?;
         ctx.state_mut(|s| s.admitted = true);
-        {
-            let open = Duration::from_millis(ctx.state(|s| s.for_ms));
-            let timer = ctx.timer(TimerOptions::builder(open).build());
-            let done = ctx.wait_condition(|s| s.done);
-            futures::pin_mut!(timer, done);
-            select! {
-                _ = timer => {}
-                _ = done => {}
-            }
-        }
+        let open = Duration::from_millis(ctx.state(|s| s.for_ms));
+        ctx.timer(TimerOptions::builder(open).build()).await;
         ctx.execute_activity(Empty::nothing, 3, options()).await?;
         Ok(())
-    }
-
-    #[signal(name = "finish")]
-    pub(crate) fn finish(&mut self, _ctx: &mut SyncWorkflowContext<Self>) {
-        self.done = true;
     }
 
     #[update(name = "settled")]

@@ -84,7 +84,7 @@ impl Api {
     async fn seen(&self, caller: &Principal, id: &AccessRequestId) -> Result<Arc<Seen>, Status> {
         if let Some(seen) = self.requests.known.get(id) {
             crate::trace::about(id);
-            self.viewed(caller, &id.name(), Some(seen.snapshot.clone()))?;
+            self.must_be_viewed(caller, &id.name(), &seen.snapshot)?;
             return Ok(seen);
         }
         let (look, snapshot) = self
@@ -118,14 +118,24 @@ impl Api {
         name: &str,
         snapshot: Option<RequestSnapshot>,
     ) -> Result<RequestSnapshot, Status> {
-        let hidden = || errors::not_found("hallpass.v1/AccessRequest", name);
-        let snapshot = snapshot.ok_or_else(hidden)?;
-        let answer = self.on_request(&snapshot, |bundle, facts, now| {
+        let snapshot = snapshot.ok_or_else(|| hidden(name))?;
+        self.must_be_viewed(caller, name, &snapshot)?;
+        Ok(snapshot)
+    }
+
+    /// Refuses whoever may not view a request, as if it were not there.
+    fn must_be_viewed(
+        &self,
+        caller: &Principal,
+        name: &str,
+        snapshot: &RequestSnapshot,
+    ) -> Result<(), Status> {
+        let answer = self.on_request(snapshot, |bundle, facts, now| {
             bundle.view(caller, facts, now)
         });
         match answer {
-            Some(answer) if answer.allows() => Ok(snapshot),
-            _ => Err(hidden()),
+            Some(answer) if answer.allows() => Ok(()),
+            _ => Err(hidden(name)),
         }
     }
 
@@ -162,6 +172,10 @@ impl Api {
     fn may_view_all(&self, caller: &Principal) -> PolicyAnswer {
         self.bundles.current().view_all(caller, Timestamp::now())
     }
+}
+
+fn hidden(name: &str) -> Status {
+    errors::not_found("hallpass.v1/AccessRequest", name)
 }
 
 /// Where calls come in.

@@ -83,9 +83,9 @@ struct Follow {
 }
 
 impl Requests {
-    /// Looks until nothing is being worked out, or a bounded time since `sent` has passed. Between looks, and
-    /// before the first at a request that was `started` and waited for in vain, the history tells
-    /// when to look: a look costs the workers, and a long poll does not.
+    /// Looks until nothing is being worked out, or a bounded time since `sent` has passed. Between
+    /// looks, and before the first at a request that was `started` and waited for in vain, the
+    /// history tells when to look: a look costs the workers, and a long poll does not.
     pub(crate) async fn settle(
         &self,
         id: &AccessRequestId,

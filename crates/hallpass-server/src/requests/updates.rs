@@ -41,8 +41,6 @@ use super::{
 
 /// An issue waits for AWS to show a new role; the caller asks again with the same id after this.
 const UPDATE: Duration = Duration::from_secs(20);
-/// The id of the update that is sent with a start.
-const SETTLED: &str = "settled";
 
 impl Requests {
     /// Starts the workflow of a signed request and waits until it is worked out; `None` where that
@@ -56,7 +54,7 @@ impl Requests {
         let start = self.start_of(spec, envelope).await?;
         let unit = RawValue::from_value(&(), &PayloadConverter::default());
         let settled = AccessRequest::settled.name();
-        let update = self.update_of(&spec.id, (settled, SETTLED), unit, doing);
+        let update = self.update_of(&spec.id, (settled, settled), unit, doing);
         let operations = [
             Step::StartWorkflow(start),
             Step::UpdateWorkflow(update.await?),
