@@ -4,6 +4,7 @@
 mod aws;
 mod engine;
 mod identity;
+mod setup;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -236,53 +237,4 @@ fn a_broken_policy_is_refused_by_file_and_line() {
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
     assert!(said.contains("policies/20-access.cedar"), "{said}");
-}
-
-#[test]
-fn the_setup_of_an_account_gives_what_its_entitlements_need() {
-    let site = Site::new();
-    let file = site.dir.path().join("hallpassd.toml");
-    std::fs::write(&file, &site.text).unwrap();
-    let print = |account: &str, format: &str| {
-        let service = "arn:aws:iam::999988887777:role/hallpass";
-        hallpassd(&[
-            "print-account-setup",
-            account,
-            "--config",
-            file.to_str().unwrap(),
-            "--service-arn",
-            service,
-            "--format",
-            format,
-        ])
-    };
-    let json = |output: &Output| -> serde_json::Value {
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    };
-    let made = json(&print("111122223333", "cloudformation"));
-    let role = &made["Resources"]["Provisioner"]["Properties"];
-    assert_eq!(role["RoleName"], "hallpass-provisioner");
-    let trust = role["AssumeRolePolicyDocument"].to_string();
-    assert!(trust.contains("choose-a-random-one"), "{trust}");
-    let statements = &role["Policies"][0]["PolicyDocument"]["Statement"];
-    let named = |sid: &str| {
-        let all = statements.as_array().unwrap();
-        let found = all.iter().find(|s| s["Sid"] == sid);
-        found.unwrap_or_else(|| panic!("no {sid}")).clone()
-    };
-    let give = named("GiveWithinBoundary");
-    let boundaries = &give["Condition"]["StringEquals"]["iam:PermissionsBoundary"];
-    let boundary = "arn:aws:iam::111122223333:policy/hallpass-boundary";
-    assert_eq!(*boundaries, serde_json::json!([boundary]));
-    let cut = named("CutSharedRoles")["Resource"].to_string();
-    assert!(cut.contains("role/ReportsReader"), "{cut}");
-
-    let made = json(&print("111122223333", "terraform"));
-    let policy = &made["resource"]["aws_iam_role_policy"]["hallpass_provisioner"]["policy"];
-    let policy: serde_json::Value = serde_json::from_str(policy.as_str().unwrap()).unwrap();
-    assert_eq!(policy["Statement"], *statements);
-
-    let said = refusal(&print("123456789012", "terraform"));
-    assert!(said.contains("[aws.accounts.123456789012]"), "{said}");
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use futures::StreamExt as _;
+use hallpass_proto::v1::access_request::State;
 use hallpass_proto::v1::{IssueCredentialsRequest, SealedCredentials};
 use hallpass_seal::RecipientKey;
-use harness::{Clients, Shared, uuid};
+use harness::{Clients, Private, Shared, issue, request_of, until, uuid, workflow_of};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -113,4 +114,30 @@ async fn a_grant_gives_no_more_sessions_than_its_limit_and_repeats_those_it_gave
         assert_eq!(ask(alice.clone(), order).await, answer);
     }
     alice.give_back(&request.name).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_temporal_lost_is_not_served_from_memory_and_may_be_asked_for_again() {
+    let world = Private::start().await;
+    let _service = world.serve("all").await;
+    let alice = world.client("alice").await;
+    let (body, key) = (request_of("sandbox-reports", 600), uuid());
+    let asked = alice.create(body.clone(), &key).await.unwrap();
+    // The API knows its run from now on.
+    issue(&alice, &asked.name).await.unwrap();
+    let workflow = workflow_of(&asked.name);
+    let delete = ["delete", "--workflow-id", &workflow, "--yes"];
+    world.engine().must(&delete).await;
+    let refused = until("the loss to show", || async {
+        issue(&alice, &asked.name).await.err()
+    })
+    .await;
+    assert_eq!(refused.code(), Code::NotFound, "{refused:?}");
+    let again = alice.create(body, &key).await.unwrap();
+    assert_eq!(again.name, asked.name);
+    assert_eq!(again.state(), State::Active, "{again:?}");
+    issue(&alice, &again.name).await.unwrap();
+    let now = alice.get(&again.name).await.unwrap();
+    assert_eq!(now.issued_credentials.len(), 1, "of the new run alone");
+    alice.give_back(&again.name).await.unwrap();
 }

@@ -12,6 +12,7 @@ mod cli_json;
 mod config;
 mod crash;
 mod directory;
+mod documents;
 mod emulator;
 mod ends;
 mod errors;

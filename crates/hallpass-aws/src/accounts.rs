@@ -23,6 +23,17 @@ pub struct AwsConfig {
     pub accounts: BTreeMap<AwsAccountId, AccountAccess>,
 }
 
+impl AwsConfig {
+    /// The partition of the service's own region: `aws`, `aws-cn` or `aws-us-gov`.
+    pub(crate) fn partition(&self) -> &'static str {
+        match self.region.as_str() {
+            region if region.starts_with("cn-") => "aws-cn",
+            region if region.starts_with("us-gov-") => "aws-us-gov",
+            _ => "aws",
+        }
+    }
+}
+
 /// How the service gets into one account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,5 +1,7 @@
-//! What an account must have before hallpass may work in it: least privilege, written down once and
-//! used by the sandbox, so that every test runs with exactly these rights.
+//! What an account must have before hallpass may work in it: least privilege, written down once. The
+//! sandbox runs with it as far as the emulator knows its conditions.
+
+mod service;
 
 use std::collections::BTreeSet;
 
@@ -8,6 +10,8 @@ use serde_json::{Value, json};
 
 use crate::names::ROLE_PATH;
 use crate::policy::{PolicyDocument, Statement};
+
+pub use service::ServiceSetup;
 
 /// What the provisioner may do with sessions.
 const SESSIONS: [&str; 3] = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"];
@@ -57,6 +61,8 @@ pub struct AccountSetup {
     pub partition: String,
     /// Name of the role that hallpass assumes.
     pub role_name: String,
+    /// Its path, `/` for none.
+    pub role_path: String,
     /// ARN of the service's own identity.
     pub service_arn: String,
     /// What the service must say to assume it.
@@ -74,6 +80,7 @@ impl AccountSetup {
             account,
             partition: "aws".to_owned(),
             role_name: role_name.to_owned(),
+            role_path: "/".to_owned(),
             service_arn: service_arn.to_owned(),
             external_id: None,
             shared_roles: BTreeSet::new(),
@@ -178,6 +185,7 @@ impl AccountSetup {
                     "Type": "AWS::IAM::Role",
                     "Properties": {
                         "RoleName": self.role_name,
+                        "Path": self.role_path,
                         "MaxSessionDuration": 3600,
                         "AssumeRolePolicyDocument": self.trust(),
                         "Policies": [{
@@ -200,6 +208,7 @@ impl AccountSetup {
                 "aws_iam_role": {
                     "hallpass_provisioner": {
                         "name": self.role_name,
+                        "path": self.role_path,
                         "max_session_duration": 3600,
                         "assume_role_policy": literal(&self.trust()),
                     },
@@ -222,11 +231,6 @@ impl AccountSetup {
 /// A document as Terraform's strings take it: `${` begins a template there.
 fn literal(document: &PolicyDocument) -> String {
     document.to_json().replace("${", "$${").replace("%{", "%%{")
-}
-
-/// What the service's own identity may do: become the provisioner of each account.
-pub fn service_permissions(provisioners: &[&str]) -> PolicyDocument {
-    PolicyDocument::new(vec![Statement::allow(&["sts:AssumeRole"], provisioners)])
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::accounts::{AccountAccess, AwsConfig, SecretAccessKey, ServiceCredentials};
 use crate::connection::{Connection, base_config, default_http_client};
-use crate::deployment::AccountSetup;
+use crate::deployment::{AccountSetup, ServiceSetup};
 use crate::errors::{AwsError, ErrorClass};
 use crate::policy::{PolicyDocument, Statement};
 use crate::signed::{SignedHttp, SignedRequest};
@@ -85,29 +85,29 @@ pub async fn seed(endpoint: &Url, region: &str) -> Result<Sandbox, AwsError> {
     }
     let place = Place { endpoint, region };
     let service = place.root_of(HUB_ACCOUNT).await?;
-    let mut accounts = BTreeMap::new();
-    let mut targets = Vec::new();
-    let (user_arn, credentials) = service_identity(&service).await?;
-    for (number, name, bucket, reader_external_id) in ACCOUNTS {
-        let account =
-            seed_account(&place, number, name, bucket, reader_external_id, &user_arn).await?;
+    let mut config = AwsConfig {
+        endpoint_url: Some(endpoint.to_string()),
+        region: region.to_owned(),
+        credentials: ServiceCredentials::DefaultChain,
+        accounts: BTreeMap::new(),
+    };
+    for (number, ..) in ACCOUNTS {
         let access = AccountAccess {
             provisioner_role_arn: Some(parsed(RoleArn::parse(&role_arn(number, PROVISIONER)))?),
             external_id: Some(provisioner_external_id(number)),
             previous_external_id: None,
         };
-        accounts.insert(account.id.clone(), access);
-        targets.push(account);
+        config
+            .accounts
+            .insert(parsed(AwsAccountId::parse(number))?, access);
     }
-    Ok(Sandbox {
-        config: AwsConfig {
-            endpoint_url: Some(endpoint.to_string()),
-            region: region.to_owned(),
-            credentials,
-            accounts,
-        },
-        accounts: targets,
-    })
+    let user_arn = service_identity(&service, &mut config).await?;
+    let mut accounts = Vec::new();
+    for (number, name, bucket, reader_external_id) in ACCOUNTS {
+        let account = seed_account(&place, number, name, bucket, reader_external_id, &user_arn);
+        accounts.push(account.await?);
+    }
+    Ok(Sandbox { config, accounts })
 }
 
 fn is_loopback(endpoint: &Url) -> bool {
@@ -185,20 +185,16 @@ async fn seed_account(
     })
 }
 
-/// The service's user with a fresh key: the secret of an older one cannot be read again.
-async fn service_identity(hub: &Connection) -> Result<(String, ServiceCredentials), AwsError> {
+/// The service's user with a fresh key, the secret of an older one cannot be read again; and with
+/// what the deployment documents give it, and nothing else.
+async fn service_identity(hub: &Connection, config: &mut AwsConfig) -> Result<String, AwsError> {
     let iam = hub.iam();
     let made = iam.create_user().user_name(SERVICE_USER).send().await;
     unless_there(made.map_err(|e| AwsError::sdk("CreateUser", e)))?;
-    let targets: Vec<String> = ACCOUNTS
-        .iter()
-        .map(|(a, ..)| role_arn(a, PROVISIONER))
-        .collect();
-    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
-    let policy = PolicyDocument::new(vec![Statement::allow(&["sts:AssumeRole"], &targets)]);
+    let policy = ServiceSetup::new(config, Vec::new()).permissions();
     iam.put_user_policy()
         .user_name(SERVICE_USER)
-        .policy_name("assume-provisioners")
+        .policy_name("hallpass")
         .policy_document(policy.to_json())
         .send()
         .await
@@ -210,12 +206,11 @@ async fn service_identity(hub: &Connection) -> Result<(String, ServiceCredential
         }
         other => other?,
     };
-    let credentials = ServiceCredentials::Static {
+    config.credentials = ServiceCredentials::Static {
         access_key_id: key.access_key_id,
         secret_access_key: SecretAccessKey::Inline(Zeroizing::new(key.secret_access_key)),
     };
-    let user_arn = format!("arn:aws:iam::{HUB_ACCOUNT}:user/{SERVICE_USER}");
-    Ok((user_arn, credentials))
+    Ok(format!("arn:aws:iam::{HUB_ACCOUNT}:user/{SERVICE_USER}"))
 }
 
 async fn create_key(hub: &Connection) -> Result<AccessKey, AwsError> {

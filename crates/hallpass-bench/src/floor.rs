@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, GrpcCompression,
     WorkflowIdConflictPolicy, WorkflowStartOptions, WorkflowUpdateWithStartOptions,
@@ -135,4 +136,13 @@ pub(crate) async fn ask(client: &Client, id: &str, for_ms: u64) -> anyhow::Resul
         .execute_update(Bare::issue, (), Default::default())
         .await?;
     Ok(begun.elapsed())
+}
+
+/// When the workflow has run to its end, by Temporal's clock.
+pub(crate) async fn closed_at(client: &Client, id: &str) -> anyhow::Result<jiff::Timestamp> {
+    let handle = client.get_workflow_handle::<Bare>(id.to_owned());
+    handle.get_result(Default::default()).await?;
+    let described = handle.describe(Default::default()).await?;
+    let closed = described.close_time().context("a closed workflow")?;
+    Ok(closed.try_into()?)
 }

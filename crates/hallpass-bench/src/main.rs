@@ -6,6 +6,7 @@ mod grant;
 mod lag;
 mod load;
 mod options;
+mod parked;
 mod peer;
 mod procs;
 mod records;
@@ -58,11 +59,15 @@ async fn run(part: Part) -> anyhow::Result<()> {
             ("floor", rows)
         }
         Part::Grant { count } => ("grant", grant::paths(&mut world, count).await?),
-        Part::Lag { count, open_for } => {
-            let mut rows = lag::alive(&mut world, count, open_for).await?;
-            rows.extend(lag::dead(&mut world, count, open_for).await?);
-            ("lag", rows)
-        }
+        Part::Lag {
+            count,
+            open_for,
+            only,
+        } => (
+            "lag",
+            lag::measure(&mut world, count, open_for, &only).await?,
+        ),
+        Part::Parked { count } => ("parked", parked::measure(&mut world, count).await?),
         Part::Cold => ("cold", cold::measure(&mut world).await?),
         _ => return Ok(()),
     };

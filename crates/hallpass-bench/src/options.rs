@@ -12,6 +12,19 @@ pub(crate) struct Options {
     pub(crate) part: Part,
 }
 
+/// What ends come on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Ends {
+    /// All at once, and as they were asked for.
+    Calm,
+    /// Others who go on asking.
+    Storm,
+    /// AWS away.
+    Outage,
+    /// The service killed; and its restart.
+    Restart,
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Part {
     /// Counts that do not depend on the machine, with bounds.
@@ -34,8 +47,17 @@ pub(crate) enum Part {
         #[arg(long, default_value_t = 1_000)]
         count: usize,
         /// How long they are open, in seconds: enough to open all of them.
-        #[arg(long, default_value_t = 120)]
+        #[arg(long, default_value_t = 180)]
         open_for: i64,
+        /// Only this; may be given several times.
+        #[arg(long)]
+        only: Vec<Ends>,
+    },
+    /// Grants that stay open: their CPU and memory, and looks at them.
+    Parked {
+        /// How many are open at the end.
+        #[arg(long, default_value_t = 3_000)]
+        count: usize,
     },
     /// OpenBao, issuing and dropping leases.
     Peer {

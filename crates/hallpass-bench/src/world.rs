@@ -75,12 +75,7 @@ impl World {
         parts.log_level = "info";
         let service = parts.serve("all").await;
         let (requester, approver) = (parts.client(REQUESTER).await, parts.client(APPROVER).await);
-        let floor = Command::new(std::env::current_exe()?)
-            .args(["floor-worker", &parts.temporal.address().to_string()])
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .context("cannot start the floor's worker")?;
+        let floor = floor_worker(&parts)?;
         let aws = parts.aws();
         Ok(Self {
             parts,
@@ -119,6 +114,17 @@ impl World {
         self.service = Some(self.parts.serve("all").await);
         self.requester = self.parts.client(REQUESTER).await;
         self.approver = self.parts.client(APPROVER).await;
+    }
+
+    /// SIGKILL.
+    pub(crate) async fn kill_floor(&mut self) -> anyhow::Result<()> {
+        Ok(self.floor.kill().await?)
+    }
+
+    /// The floor's worker again, after it was killed.
+    pub(crate) fn start_floor(&mut self) -> anyhow::Result<()> {
+        self.floor = floor_worker(&self.parts)?;
+        Ok(())
     }
 
     pub(crate) fn processes(&mut self) -> Processes {
@@ -191,6 +197,15 @@ impl World {
             memory_mib: self.processes().memory(),
         }
     }
+}
+
+fn floor_worker(parts: &Private) -> anyhow::Result<Child> {
+    Command::new(std::env::current_exe()?)
+        .args(["floor-worker", &parts.temporal.address().to_string()])
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .context("cannot start the floor's worker")
 }
 
 /// Runs `count` operations, `clients` at a time, and keeps what came of them.

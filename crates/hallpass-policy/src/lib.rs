@@ -7,6 +7,7 @@
 //! Numbers that policy implies ("how many approvals?", "how long at most?") are never stated a
 //! second time: they are found by asking the same gate what it would say.
 
+mod built;
 mod bundle;
 mod conditions;
 mod duties;

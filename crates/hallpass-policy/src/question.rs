@@ -8,9 +8,9 @@ use cedar_policy::{
 use hallpass_types::{PolicyAnswer, PolicyOutcome, Sha256Digest};
 use serde_json::Value;
 
-use crate::Bundle;
 use crate::facts::uid;
 use crate::policies::chain;
+use crate::{Bundle, built};
 
 /// Every action of the schema that can be asked, with the name that answers carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ pub enum DecideAgainError {
     },
 }
 
-/// A question without its context, parsed once for many of them.
+/// A question without its context, built once for many of them.
 pub(crate) struct Prepared {
     principal: EntityUid,
     action: EntityUid,
@@ -133,19 +133,24 @@ impl Bundle {
         if input("action")? != uid("Action", gate.action()) {
             return Err(DecideAgainError::Gate(recorded.gate.clone()));
         }
-        Ok(self.ask(&Question {
+        let question = Question {
             gate,
             principal: input("principal")?,
             resource: input("resource")?,
             context: input("context")?,
             entities: input("entities")?,
-        }))
+        };
+        Ok(self.answer(&question, self.decide_strictly(&question)))
     }
 
     pub(crate) fn ask(&self, question: &Question) -> PolicyAnswer {
         let response = self
             .prepare(question)
-            .and_then(|prepared| self.decide(&prepared, question.context.clone()));
+            .and_then(|prepared| self.decide(&prepared, &question.context));
+        self.answer(question, response)
+    }
+
+    fn answer(&self, question: &Question, response: Result<Response, String>) -> PolicyAnswer {
         let mut answer = PolicyAnswer {
             gate: question.gate.name().to_owned(),
             outcome: PolicyOutcome::Deny,
@@ -162,33 +167,58 @@ impl Bundle {
         answer
     }
 
-    /// Reads the question's entities, against the schema.
+    /// Builds what does not change with the context.
     pub(crate) fn prepare(&self, question: &Question) -> Result<Prepared, String> {
-        let name = |v: Value| EntityUid::from_json(v).map_err(|e| chain(&e));
-        let principal = name(question.principal.clone())?;
-        let action = name(uid("Action", question.gate.action()))?;
-        let resource = name(question.resource.clone())?;
-        let entities = Entities::from_json_value(question.entities.clone(), Some(&self.schema))
-            .map_err(|e| chain(&e))?;
-        let policies = self.slices.of(&action, &principal, &resource, &entities);
-        Ok(Prepared {
-            principal,
-            action,
-            resource,
-            entities,
-            policies,
-        })
+        let principal = built::uid(&question.principal)?;
+        let action = built::uid(&uid("Action", question.gate.action()))?;
+        let resource = built::uid(&question.resource)?;
+        let entities = built::entities(&question.entities, self.slices.known_actions())?;
+        Ok(self.among(principal, action, resource, entities))
     }
 
     /// Whether the gate opens in this context. An error closes it.
-    pub(crate) fn opens(&self, prepared: &Prepared, context: Value) -> bool {
+    pub(crate) fn opens(&self, prepared: &Prepared, context: &Value) -> bool {
         self.decide(prepared, context)
             .is_ok_and(|response| is_clean_allow(&response))
     }
 
-    fn decide(&self, prepared: &Prepared, context: Value) -> Result<Response, String> {
-        let typed = Some((&self.schema, &prepared.action));
-        let context = Context::from_json_value(context, typed).map_err(|e| chain(&e))?;
+    fn decide(&self, prepared: &Prepared, context: &Value) -> Result<Response, String> {
+        self.authorize(prepared, built::context(context)?)
+    }
+
+    /// The decision on facts that the engine's own reader holds against the schema: slow, and of one
+    /// mind with [`Self::decide`], or the record does not hold.
+    fn decide_strictly(&self, question: &Question) -> Result<Response, String> {
+        let name = |v: &Value| EntityUid::from_json(v.clone()).map_err(|e| chain(&e));
+        let (principal, resource) = (name(&question.principal)?, name(&question.resource)?);
+        let action = name(&uid("Action", question.gate.action()))?;
+        let entities = Entities::from_json_value(question.entities.clone(), Some(&self.schema))
+            .map_err(|e| chain(&e))?;
+        let typed = Some((&self.schema, &action));
+        let context = Context::from_json_value(question.context.clone(), typed);
+        let context = context.map_err(|e| chain(&e))?;
+        let prepared = self.among(principal, action, resource, entities);
+        self.authorize(&prepared, context)
+    }
+
+    /// With the policies that can match.
+    fn among(
+        &self,
+        principal: EntityUid,
+        action: EntityUid,
+        resource: EntityUid,
+        entities: Entities,
+    ) -> Prepared {
+        Prepared {
+            policies: self.slices.of(&action, &principal, &resource, &entities),
+            principal,
+            action,
+            resource,
+            entities,
+        }
+    }
+
+    fn authorize(&self, prepared: &Prepared, context: Context) -> Result<Response, String> {
         let request = Request::new(
             prepared.principal.clone(),
             prepared.action.clone(),

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use cedar_policy::{
-    ActionConstraint, Entities, EntityUid, Policy, PolicyId, PolicySet, PolicySetError,
+    ActionConstraint, Entities, Entity, EntityUid, Policy, PolicyId, PolicySet, PolicySetError,
     PrincipalConstraint, ResourceConstraint, Schema, Template,
 };
 
@@ -16,6 +16,7 @@ pub(crate) struct Slices {
     actions: HashMap<EntityUid, Slice>,
     /// What linked policies are links of.
     templates: HashMap<PolicyId, Template>,
+    known_actions: Vec<Entity>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -32,6 +33,7 @@ impl Slices {
         let templates = policies.templates().map(|t| (t.id().clone(), t.clone()));
         let mut slices = Self {
             templates: templates.collect(),
+            known_actions: known.iter().cloned().collect(),
             ..Self::default()
         };
         for action in schema.actions() {
@@ -52,6 +54,11 @@ impl Slices {
             slices.actions.insert(action.clone(), slice);
         }
         Ok(slices)
+    }
+
+    /// Every action as an entity: a condition may name others than the one that is asked.
+    pub(crate) fn known_actions(&self) -> &[Entity] {
+        &self.known_actions
     }
 
     /// Every policy that can match; few others.

@@ -25,7 +25,7 @@ impl Bundle {
         let prepared = self.prepare(&activate_question(facts)).ok()?;
         (0..=MOST_PEOPLE)
             .flat_map(tallies)
-            .find(|tally| self.opens(&prepared, activate_context(*tally, now)))
+            .find(|tally| self.opens(&prepared, &activate_context(*tally, now)))
     }
 
     /// The longest duration that the request gate would allow without a ticket, never one that it
@@ -45,7 +45,7 @@ impl Bundle {
         let allowed = |seconds: u32| {
             let duration = GrantDuration::from_seconds(i64::from(seconds)).ok()?;
             let context = request_context((requester, entitlement), duration, None, now);
-            self.opens(&prepared, context).then_some(duration)
+            self.opens(&prepared, &context).then_some(duration)
         };
         let mut refused = GrantDuration::MAX_SECONDS + 1;
         let mut found = None;

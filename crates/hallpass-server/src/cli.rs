@@ -147,6 +147,18 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: SetupFormat,
     },
+    /// Write the IAM policy that hallpassd's own identity needs, for what its configuration names.
+    ///
+    /// Becoming each account's provisioner; and, where they are configured, keys of KMS, the buckets of
+    /// the archive and of a trail, and Identity Center. Attach it to the role of the instance or pod.
+    PrintServicePolicy {
+        /// The configuration.
+        #[arg(long, env = "HALLPASS_CONFIG", value_name = "FILE")]
+        config: PathBuf,
+        /// ARN of the user or role that hallpassd runs as; needed where an account names no provisioner.
+        #[arg(long, value_name = "ARN")]
+        service_arn: Option<String>,
+    },
     /// List every figure that /metrics serves: kind, name and meaning.
     PrintMetrics,
     /// Print the manual page, or write it and one for each command into a folder.

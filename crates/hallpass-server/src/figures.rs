@@ -139,15 +139,17 @@ pub(crate) fn start() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// Writes kind, name and meaning of every figure to standard output.
-pub(crate) fn print() {
-    for (kind, name, meaning) in METRICS {
-        let kind = format!("{kind:?}").to_lowercase();
-        println!("{kind:<10} {name:<34} {meaning}");
-    }
-    for (kind, name, meaning) in crate::meter::SOME {
-        println!("{kind:<10} {name:<34} {meaning}");
-    }
+/// Kind, name and meaning of every figure, a line for each.
+pub(crate) fn listed() -> String {
+    let ours = METRICS
+        .iter()
+        .map(|(kind, name, meaning)| (format!("{kind:?}").to_lowercase(), name, meaning));
+    let some = crate::meter::SOME
+        .iter()
+        .map(|(kind, name, meaning)| ((*kind).to_owned(), name, meaning));
+    ours.chain(some)
+        .map(|(kind, name, meaning)| format!("{kind:<10} {name:<34} {meaning}\n"))
+        .collect()
 }
 
 /// Which build this is, and what runs in it.

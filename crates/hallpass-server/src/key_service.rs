@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::figures;
 
 /// What data keys are bound to: one of another namespace does not open.
-const CONTEXT: &str = "temporal-namespace";
+pub(crate) const CONTEXT: &str = "temporal-namespace";
 
 /// How long a new data key may take.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -3,7 +3,6 @@
 //! All I/O is gathered here. It holds no business rule: policy decides in `hallpass-policy`, the
 //! transition table is in `hallpass-types`, AWS is in `hallpass-aws`.
 
-mod account_setup;
 mod allocator;
 mod api;
 mod archive;
@@ -23,6 +22,7 @@ mod observe;
 mod private_file;
 mod requests;
 mod serve;
+mod setup;
 mod telemetry;
 mod temporal;
 mod tls;
@@ -71,12 +71,13 @@ fn run(command: Command) -> anyhow::Result<()> {
             account,
             service_arn,
             format,
-        } => account_setup::print(&config, &account, &service_arn, format),
+        } => setup::print_account(&config, &account, &service_arn, format),
+        Command::PrintServicePolicy {
+            config,
+            service_arn,
+        } => setup::print_service_policy(&config, service_arn.as_deref()),
         Command::Man { dir } => cli::manual::write(dir.as_deref()),
-        Command::PrintMetrics => {
-            figures::print();
-            Ok(())
-        }
+        Command::PrintMetrics => cli::print(&figures::listed()),
         Command::NewEncryptionKey { file } => {
             keys::create_encryption_key(&file)?;
             println!("{}", file.display());

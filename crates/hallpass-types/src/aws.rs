@@ -53,6 +53,13 @@ impl RoleArn {
     pub fn role_name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or_default()
     }
+
+    /// Its path, which begins and ends with a slash.
+    pub fn role_path(&self) -> &str {
+        let resource = self.0.split_once(":role").map_or("", |(_, rest)| rest);
+        let end = resource.len() - self.role_name().len();
+        resource.get(..end).unwrap_or_default()
+    }
 }
 
 string_id!(
@@ -121,6 +128,8 @@ mod tests {
             (arn.account(), arn.role_name(), arn.partition()),
             ("111122223333", "deploy", "aws")
         );
+        let bare = RoleArn::parse("arn:aws:iam::111122223333:role/deploy").unwrap();
+        assert_eq!([arn.role_path(), bare.role_path()], ["/team/", "/"]);
         for bad in [
             "arn:aws:iam::11112222333:role/x",
             "arn:aws:iam::111122223333:user/x",

@@ -37,6 +37,8 @@ pub(crate) enum Part {
     Grant,
     /// End to refused and to proved; the same with the service dead
     Lag,
+    /// Grants that stay open: their CPU and memory, and looks at them
+    Parked,
     /// OpenBao, issuing and dropping as many leases
     Peer,
     /// A steady rate through gRPC, then more than a caller may, while ends are due

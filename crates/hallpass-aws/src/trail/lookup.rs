@@ -7,7 +7,7 @@ use aws_sdk_cloudtrail::Client;
 use aws_sdk_cloudtrail::config::SharedHttpClient;
 use aws_sdk_cloudtrail::primitives::DateTime;
 use aws_sdk_cloudtrail::types::{LookupAttribute, LookupAttributeKey};
-use hallpass_types::RoleArn;
+use hallpass_types::{AwsAccountId, RoleArn};
 use serde::Deserialize;
 
 use super::{GLOBAL, TrailSpan};
@@ -30,6 +30,14 @@ pub struct LookupConfig {
     /// Regions to look into, beside the entitlement's and `us-east-1`.
     #[serde(default)]
     pub regions: BTreeSet<String>,
+}
+
+impl LookupConfig {
+    /// The role in one account.
+    pub(crate) fn role_arn(&self, partition: &str, account: &AwsAccountId) -> String {
+        let role = self.role.trim_start_matches('/');
+        format!("arn:{partition}:iam::{account}:role/{role}")
+    }
 }
 
 /// What is looked for.
@@ -73,8 +81,7 @@ impl Lookup {
     /// [`AwsError`]; of class Alarm also when there are more than one question may bring.
     pub async fn events(&self, span: &TrailSpan, sought: &Sought) -> Result<Vec<String>, AwsError> {
         let account = &span.account;
-        let role = self.config.role.trim_start_matches('/');
-        let role = RoleArn::parse(&format!("arn:aws:iam::{account}:role/{role}"));
+        let role = RoleArn::parse(&self.config.role_arn(self.aws.partition(), account));
         let role = role.map_err(|e| {
             AwsError::found(
                 "configuration",

@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use hallpass_policy::{Bundle, Said};
+use hallpass_policy::{Bundle, RequestFacts, Said};
 use hallpass_types::{
-    ApprovalTally, GrantDuration, Principal, PrincipalId, PrincipalKind, Verdict,
+    ApprovalTally, Capacity, GrantDuration, Principal, PrincipalId, PrincipalKind, Verdict,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -175,6 +175,53 @@ proptest! {
         prop_assert!(weighed.tally.owner.max(weighed.tally.security) <= weighed.tally.distinct);
         for (_, why) in &weighed.not_counted {
             prop_assert!(!why.allows());
+        }
+    }
+
+    #[test]
+    fn the_engines_own_reader_of_the_record_decides_the_same(
+        caller in anybody(),
+        requester in anybody(),
+        tags in proptest::collection::btree_map("\\PC{0,8}", "\\PC{0,12}", 0..4),
+        parameters in proptest::collection::btree_map("\\PC{0,8}", "\\PC{0,12}", 0..4),
+        groups in vec("\\PC{0,12}", 0..4),
+        client in proptest::option::of("\\PC{0,12}"),
+        (owner, security, break_glass) in (0u32..4, 0u32..4, any::<bool>()),
+    ) {
+        let mut caller = caller;
+        caller.auth.client = client;
+        caller.groups.extend(groups.clone());
+        for bundle in [&*SAMPLE, &*PERMISSIVE] {
+            let mut asked = asked(bundle, "alice", "prod-export", 15);
+            asked.requester = requester.clone();
+            asked.entitlement.tags = tags.clone();
+            asked.entitlement.parameters = parameters.clone();
+            asked.entitlement.owners.extend(groups.clone());
+            let facts = RequestFacts {
+                break_glass,
+                ..asked.facts()
+            };
+            let tally = ApprovalTally {
+                owner,
+                security,
+                distinct: owner + security,
+                evidence: caller.auth.evidence,
+            };
+            let answers = [
+                bundle.request(&caller, facts.entitlement, facts.duration, None, now()),
+                bundle.approve(&facts, &caller, Capacity::Owner, now()),
+                bundle.approve(&facts, &caller, Capacity::Security, now()),
+                bundle.activate(&facts, tally, now()),
+                bundle.view(&caller, &facts, now()),
+                bundle.revoke(&caller, &facts, now()),
+                bundle.review(&caller, &facts, now()),
+                bundle.view_all(&caller, now()),
+                bundle.sweep(&caller, now()),
+            ];
+            for answer in answers {
+                prop_assert!(answer.errors.is_empty(), "{:?}", answer.errors);
+                prop_assert_eq!(bundle.decide_again(&answer).unwrap(), answer);
+            }
         }
     }
 

@@ -244,3 +244,16 @@ fn an_approval_is_weighed_for_as_long_as_it_is() {
     let brief = weigh(Some(10));
     assert_eq!((brief.tally.owner, brief.at_most), (1, Some(seconds(600))));
 }
+
+#[test]
+fn a_condition_may_name_other_actions_than_the_one_that_is_asked() {
+    let bundle = with_policies(
+        "@id(\"all\") permit (principal, action, resource);\n\
+         @id(\"no\") forbid (principal, action, resource) when {\n\
+         Hallpass::Action::\"approveAsOwner\" in Hallpass::Action::\"approve\" };",
+    );
+    let asked = asked(&bundle, "alice", "sandbox-reports", 15);
+    let answer = bundle.view(&person("alice"), &asked.facts(), now());
+    assert!(!answer.allows(), "{answer:?}");
+    assert_eq!(bundle.decide_again(&answer).unwrap(), answer);
+}
