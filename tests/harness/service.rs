@@ -55,8 +55,44 @@ impl Private {
     /// # Panics
     /// When it does not come up.
     pub async fn serve(&self, role: &str) -> Service {
-        self.serve_with(&binary("hallpassd"), role, &self.config)
+        self.serve_with(&binary("hallpassd"), &[role], &self.config)
             .await
+    }
+
+    /// The configuration of an account's own workers: this one, changed.
+    ///
+    /// # Panics
+    /// When it is not a configuration any more.
+    pub fn account_config(&self, account: &str, change: impl FnOnce(&mut toml::Table)) -> PathBuf {
+        let text = std::fs::read_to_string(&self.config).expect("a configuration");
+        let mut config = text.parse().expect("a configuration");
+        change(&mut config);
+        let path = self.dir.path().join(format!("hallpassd-{account}.toml"));
+        std::fs::write(&path, config.to_string()).expect("a configuration");
+        path
+    }
+
+    /// Starts an account's own workers with a configuration.
+    ///
+    /// # Panics
+    /// When they do not come up.
+    pub async fn serve_account_with(&self, account: &str, config: &Path) -> Service {
+        let arguments = ["all", "--account", account];
+        self.serve_with(&binary("hallpassd"), &arguments, config)
+            .await
+    }
+
+    /// Starts an account's own workers with this configuration, changed.
+    ///
+    /// # Panics
+    /// When they do not come up.
+    pub async fn serve_account(
+        &self,
+        account: &str,
+        change: impl FnOnce(&mut toml::Table),
+    ) -> Service {
+        let config = self.account_config(account, change);
+        self.serve_account_with(account, &config).await
     }
 
     /// As [`Private::serve`], with another build of `hallpassd`.
@@ -64,7 +100,7 @@ impl Private {
     /// # Panics
     /// When it does not come up.
     pub async fn serve_program(&self, program: &Path, role: &str) -> Service {
-        self.serve_with(program, role, &self.config).await
+        self.serve_with(program, &[role], &self.config).await
     }
 
     /// As [`Private::serve`], with an API of its own at this port of loopback.
@@ -81,13 +117,17 @@ impl Private {
             .insert("address".to_owned(), address.into());
         let path = self.dir.path().join(format!("hallpassd-{port}.toml"));
         std::fs::write(&path, config.to_string()).expect("a configuration");
-        self.serve_with(&binary("hallpassd"), role, &path).await
+        self.serve_with(&binary("hallpassd"), &[role], &path).await
     }
 
-    async fn serve_with(&self, program: &Path, role: &str, config: &Path) -> Service {
+    /// `role` may be followed by other arguments.
+    async fn serve_with(&self, program: &Path, role: &[&str], config: &Path) -> Service {
         let run = crate::uuid();
         let ready = self.dir.path().join(format!("ready-{run}.json"));
-        let log = self.dir.path().join(format!("hallpassd-{role}-{run}.log"));
+        let log = self
+            .dir
+            .path()
+            .join(format!("hallpassd-{}-{run}.log", role[0]));
         let file = std::fs::File::create(&log).expect("a log");
         let mut child = Command::new(program)
             .args([
@@ -97,9 +137,9 @@ impl Private {
                 "json",
                 "serve",
                 "--role",
-                role,
-                "--config",
             ])
+            .args(role)
+            .arg("--config")
             .arg(config)
             .arg("--ready-file")
             .arg(&ready)

@@ -9,11 +9,16 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use hallpass_types::AwsAccountId;
+use hallpass_workflows::names::Queues;
 use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use temporalio_common::protos::temporal::api::taskqueue::v1::TaskQueue;
 
 use crate::replay::recorded;
+
+/// The account whose own workers are in recorded histories.
+const ACCOUNT: &str = crate::operate::accounts::SANDBOX;
 
 /// Attributes of the workflow macros, and what they name.
 const ATTRIBUTES: [(&str, &str); 5] = [
@@ -79,17 +84,27 @@ fn in_code() -> BTreeSet<String> {
         };
         names.insert(format!("{kind} {}", quoted(line).unwrap()));
     }
+    let account = AwsAccountId::parse(ACCOUNT).unwrap();
+    let Queues { giving, ends, cuts } = Queues::of(&account);
+    for queue in [giving, ends, cuts] {
+        names.insert(format!("task-queue {}", of_any_account(&queue)));
+    }
     for (name, kind) in hallpass_workflows::names::SEARCH_ATTRIBUTES {
         names.insert(format!("search-attribute-type {name} {kind}"));
     }
     names
 }
 
+/// The name of an account's own queue, without the account.
+fn of_any_account(queue: &str) -> String {
+    queue.replace(ACCOUNT, "{account}")
+}
+
 fn in_event(event: &HistoryEvent, names: &mut BTreeSet<String>) {
     let mut add = |kind: &str, name: &str| {
         names.insert(format!("{kind} {name}"));
     };
-    let queue = |queue: &Option<TaskQueue>| queue.clone().unwrap_or_default().name;
+    let queue = |queue: &Option<TaskQueue>| of_any_account(&queue.clone().unwrap_or_default().name);
     match event.attributes.as_ref() {
         Some(Attributes::WorkflowExecutionStartedEventAttributes(a)) => {
             add("workflow", &a.workflow_type.clone().unwrap().name);

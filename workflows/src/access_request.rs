@@ -202,8 +202,8 @@ impl AccessRequest {
             serial,
         };
         let scope = WorkflowCancellationToken::new();
-        let beats = ctx.state(|s| s.core.giving_beats());
-        let options = giving(end, now, scope.clone(), beats);
+        let fixed = ctx.state(|s| s.core.giving());
+        let options = giving(end, now, scope.clone(), fixed);
         let sealed = ctx.execute_activity(Ports::issue, input, options);
         let over = ctx.wait_condition_with_options(|s| !s.core.is_open(), detached());
         futures::pin_mut!(sealed, over);
@@ -383,7 +383,7 @@ pub(crate) fn explain(error: &ActivityExecutionError) -> (&'static str, String) 
 }
 
 /// Whether what failed in the activity was of this type.
-fn is_of_type(error: &ActivityExecutionError, name: &str) -> bool {
+pub(crate) fn is_of_type(error: &ActivityExecutionError, name: &str) -> bool {
     let failure = error.failure();
     let cause = failure.and_then(|f| f.cause.as_deref()).or(failure);
     let info = cause.and_then(|f| f.failure_info.as_ref());

@@ -23,6 +23,7 @@ use jiff::Timestamp;
 pub use extension::lengthened;
 pub use hearing::Heard;
 
+use crate::timeouts::Giving;
 use crate::wire::{Admitted, Look, LookInput, Outcome};
 
 /// How many refusals a snapshot shows; all are counted, and all messages are in the history.
@@ -130,9 +131,9 @@ impl RequestCore {
         self.admitted.as_deref()
     }
 
-    /// Whether activities that give access tell that they live.
-    pub fn giving_beats(&self) -> bool {
-        self.admitted().is_some_and(|a| a.giving_beats)
+    /// How activities that give access are scheduled.
+    pub fn giving(&self) -> Giving {
+        self.admitted().map(Admitted::giving).unwrap_or_default()
     }
 
     /// The role, once made.

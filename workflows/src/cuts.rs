@@ -123,6 +123,12 @@ impl CutsCore {
         }
     }
 
+    /// Others reach the account now: those who waited ask a writer there, and this one is done.
+    pub fn moved(&mut self, why: &str, now: Timestamp) {
+        self.failed(why, now);
+        self.write_at = None;
+    }
+
     /// Tells those who waited that the write failed: they ask again, each at their own pace.
     pub fn failed(&mut self, why: &str, now: Timestamp) {
         let pause = pause(self.failures);

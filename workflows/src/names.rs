@@ -11,6 +11,37 @@ pub const ENDS_TASK_QUEUE: &str = "hallpass-ends";
 /// end access wait for them: in one queue, those that wait would take every slot.
 pub const CUTS_TASK_QUEUE: &str = "hallpass-cuts";
 
+/// The queues of whoever works in AWS accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queues {
+    /// Of activities that give access.
+    pub giving: String,
+    /// Of activities that end it.
+    pub ends: String,
+    /// Of the writers of shared roles' cuts.
+    pub cuts: String,
+}
+
+impl Queues {
+    /// Of the workers that all accounts share.
+    pub fn shared() -> Self {
+        Self {
+            giving: TASK_QUEUE.to_owned(),
+            ends: ENDS_TASK_QUEUE.to_owned(),
+            cuts: CUTS_TASK_QUEUE.to_owned(),
+        }
+    }
+
+    /// Of an account's own workers.
+    pub fn of(account: &AwsAccountId) -> Self {
+        Self {
+            giving: format!("{TASK_QUEUE}-{account}"),
+            ends: format!("{ENDS_TASK_QUEUE}-{account}"),
+            cuts: format!("{CUTS_TASK_QUEUE}-{account}"),
+        }
+    }
+}
+
 /// Workflow type of one access request.
 pub const ACCESS_REQUEST_WORKFLOW: &str = "hallpass.AccessRequest.v1";
 

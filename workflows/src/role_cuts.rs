@@ -17,11 +17,11 @@ use temporalio_workflow::{
     WorkflowCancellationToken, WorkflowContext, WorkflowContextView, WorkflowResult, select,
 };
 
-use crate::access_request::{explain, instant};
+use crate::access_request::{explain, instant, is_of_type};
 use crate::activities::Ports;
 use crate::cuts::{CutsCore, Next};
 use crate::names::shared_role_of;
-use crate::timeouts::writing_cuts;
+use crate::timeouts::{ELSEWHERE, writing_cuts};
 use crate::unread::must_be_read;
 use crate::wire::{CutReply, WriteCutsInput};
 
@@ -113,6 +113,7 @@ impl RoleCuts {
         let now = time(ctx);
         ctx.state_mut(|s| match written {
             Ok(output) => s.core.written(&output, now),
+            Err(error) if is_of_type(&error, ELSEWHERE) => s.core.moved(&explain(&error).1, now),
             Err(error) => s.core.failed(&explain(&error).1, now),
         });
     }

@@ -4,11 +4,13 @@
     reason = "the macros make constants of the documented methods"
 )]
 
+use futures::future::join_all;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{WorkflowContext, WorkflowContextView, WorkflowResult};
 
+use crate::access_request::explain;
 use crate::activities::Ports;
-use crate::timeouts::sweeping;
+use crate::timeouts::{sweeping, sweeping_in};
 use crate::unread::must_be_read;
 use crate::wire::{SweepInput, SweepReport};
 
@@ -26,12 +28,32 @@ impl Sweep {
         Self { input }
     }
 
-    /// One activity: every account is looked at, and one that fails does not keep the others.
+    /// Every account is looked at by whoever reaches it, and one that fails does not keep the others.
     #[run(name = "hallpass.Sweep.v1")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<SweepReport> {
         let input = ctx.state(|s| s.input.clone());
-        let swept = ctx.execute_activity(Ports::sweep, input, sweeping()).await;
+        let swept = ctx
+            .execute_activity(Ports::sweep, input.clone(), sweeping())
+            .await;
         must_be_read(ctx, &swept);
-        Ok(swept?)
+        let mut report = swept?;
+        let accounts = report.elsewhere.clone();
+        let sweeps = accounts
+            .iter()
+            .map(|account| ctx.execute_activity(Ports::sweep, input.clone(), sweeping_in(account)));
+        for (account, swept) in accounts.iter().zip(join_all(sweeps).await) {
+            must_be_read(ctx, &swept);
+            match swept {
+                Ok(found) => {
+                    report.findings.extend(found.findings);
+                    report.errors.extend(found.errors);
+                }
+                Err(error) => report.errors.push(format!(
+                    "account {account}: its own workers did not sweep it: {}",
+                    explain(&error).1
+                )),
+            }
+        }
+        Ok(report)
     }
 }

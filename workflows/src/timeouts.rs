@@ -2,20 +2,23 @@
 
 use std::time::Duration;
 
-use hallpass_types::EndInstant;
+use hallpass_types::{AwsAccountId, EndInstant};
 use jiff::Timestamp;
 use temporalio_workflow::{
     ActivityCancellationType, ActivityCloseTimeouts, ActivityOptions, RetryPolicy,
     WorkflowCancellationToken,
 };
 
-use crate::names::ENDS_TASK_QUEUE;
+use crate::names::{ENDS_TASK_QUEUE, Queues};
 
 /// Failure type of an activity that must not be tried again.
 pub const REFUSED: &str = "Refused";
 
 /// Failure type of an end for which the shared role has no room: a person has to make some.
 pub const NO_ROOM: &str = "NoRoom";
+
+/// Failure type of what the shared workers are asked for in an account that has its own.
+pub const ELSEWHERE: &str = "Elsewhere";
 
 /// Names the timers of escalations in histories; the groups follow.
 pub const ESCALATION: &str = "ask as well: ";
@@ -56,13 +59,21 @@ pub fn notifying() -> ActivityOptions {
     .build()
 }
 
-/// Giving: tried until the end at the most, since nothing given later would be of use. Requests that
-/// were admitted by a build whose activities do not tell that they live ask them for no such sign.
+/// What was fixed about activities that give when a request was admitted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Giving {
+    /// Whether they tell that they live; those of earlier builds did not.
+    pub beats: bool,
+    /// Their queue, where it is not the workflow's.
+    pub queue: Option<String>,
+}
+
+/// Giving: tried until the end at the most, since nothing given later would be of use.
 pub fn giving(
     end: EndInstant,
     now: Timestamp,
     scope: WorkflowCancellationToken,
-    beats: bool,
+    fixed: Giving,
 ) -> ActivityOptions {
     let mut options = ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
         start_to_close: ATTEMPT,
@@ -72,7 +83,8 @@ pub fn giving(
     .retry_policy(patient(Duration::from_secs(1), Duration::from_secs(5)))
     .cancellation_token(scope)
     .build();
-    options.heartbeat_timeout = beats.then_some(HEARTBEAT);
+    options.heartbeat_timeout = fixed.beats.then_some(HEARTBEAT);
+    options.task_queue = fixed.queue;
     options
 }
 
@@ -83,11 +95,58 @@ pub fn making(mut options: ActivityOptions) -> ActivityOptions {
     options
 }
 
+/// Who is asked to end access. An account may be given workers of its own, or lose them, while
+/// grants are open: whoever reaches it ends them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enders {
+    /// The workers that all accounts share, however long they are away.
+    Shared,
+    /// The account's own.
+    Own,
+    /// The shared ones, because the account's own did not take it.
+    SharedAgain,
+}
+
+impl Enders {
+    /// Who is asked when these do not reach the account, or do not answer.
+    #[must_use]
+    pub fn others(self) -> Self {
+        match self {
+            Self::Shared | Self::SharedAgain => Self::Own,
+            Self::Own => Self::SharedAgain,
+        }
+    }
+
+    /// How an end is scheduled with them.
+    pub fn ending(self, round: u32, account: &AwsAccountId) -> ActivityOptions {
+        let mut options = ending(round);
+        match self {
+            Self::Shared => {}
+            // They say at once when the account is not theirs.
+            Self::SharedAgain => options.schedule_to_start_timeout = Some(UNTAKEN),
+            Self::Own => {
+                options.task_queue = Some(Queues::of(account).ends);
+                options.schedule_to_start_timeout = Some(match round {
+                    0 => UNTAKEN,
+                    _ => UNTAKEN_LATER,
+                });
+            }
+        }
+        options
+    }
+}
+
+/// When others are asked for an end that nobody takes, and people are told.
+const UNTAKEN: Duration = Duration::from_secs(60);
+/// The same where people know already: an account's workers that are away for days cost little
+/// history, and find the end waiting when they are back.
+const UNTAKEN_LATER: Duration = Duration::from_secs(3600);
+
 /// Ending: its own queue and, whatever happens to the workflow, never cancelled. The first round
 /// takes about a minute, then the request is Stuck and a round takes about an hour; rounds have no
 /// end. Attempts inside a round cost no history. Where only a person can help, the first round ends
 /// at once, so that they are told.
-pub fn ending(round: u32) -> ActivityOptions {
+fn ending(round: u32) -> ActivityOptions {
     let retry = RetryPolicy::builder()
         .initial_interval(Duration::from_secs(1))
         .backoff_coefficient(2.0)
@@ -128,4 +187,12 @@ pub fn sweeping() -> ActivityOptions {
         .task_queue(ENDS_TASK_QUEUE.to_owned())
         .retry_policy(RetryPolicy::builder().maximum_attempts(3).build())
         .build()
+}
+
+/// The same by an account's own workers. Those who ordered a sweep wait for it.
+pub fn sweeping_in(account: &AwsAccountId) -> ActivityOptions {
+    let mut options = sweeping();
+    options.task_queue = Some(Queues::of(account).ends);
+    options.schedule_to_start_timeout = Some(UNTAKEN);
+    options
 }

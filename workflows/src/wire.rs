@@ -3,12 +3,15 @@
 use hallpass_evidence::{Envelope, Keyring};
 use hallpass_types::snapshot::Receipt;
 use hallpass_types::{
-    AccessRequestId, AccessRequestSpec, ApprovalTally, Cut, EndCause, EndInstant, Entitlement,
-    Exception, Grant, GrantDuration, PolicyAnswer, PrincipalId, Refusal, RequestId,
+    AccessRequestId, AccessRequestSpec, ApprovalTally, AwsAccountId, Cut, EndCause, EndInstant,
+    Entitlement, Exception, Grant, GrantDuration, PolicyAnswer, PrincipalId, Refusal, RequestId,
     RequestSnapshot, SealedCredentials, Sha256Digest, SharedRole, Stages,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::names::Queues;
+use crate::timeouts::{Enders, Giving};
 
 /// What the admit activity is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +83,28 @@ pub struct Admitted {
     /// Whether decisions are bounded; earlier builds heard any number.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bounds_decisions: bool,
+    /// Whether the account has workers of its own, which alone reach it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_workers: bool,
+}
+
+impl Admitted {
+    /// How activities that give this access are scheduled.
+    pub fn giving(&self) -> Giving {
+        let account = &self.entitlement.account;
+        Giving {
+            beats: self.giving_beats,
+            queue: self.own_workers.then(|| Queues::of(account).giving),
+        }
+    }
+
+    /// Who is asked first to end it.
+    pub fn enders(&self) -> Enders {
+        match self.own_workers {
+            true => Enders::Own,
+            false => Enders::Shared,
+        }
+    }
 }
 
 /// The signed facts that later activities verify again for themselves.
@@ -397,4 +422,7 @@ pub struct SweepReport {
     pub findings: Vec<SweepFinding>,
     /// Accounts that could not be looked at, with why.
     pub errors: Vec<String>,
+    /// Accounts that workers of their own sweep.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<AwsAccountId>,
 }

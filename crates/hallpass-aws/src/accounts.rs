@@ -21,9 +21,29 @@ pub struct AwsConfig {
     pub credentials: ServiceCredentials,
     /// The accounts, by number.
     pub accounts: BTreeMap<AwsAccountId, AccountAccess>,
+    /// The one account that this process works in; without, those that have no workers of their own.
+    #[serde(skip)]
+    pub only: Option<AwsAccountId>,
 }
 
 impl AwsConfig {
+    /// The accounts that this process works in.
+    pub fn served(&self) -> impl Iterator<Item = (&AwsAccountId, &AccountAccess)> {
+        let is_served = |account: &AwsAccountId, access: &AccountAccess| match &self.only {
+            Some(only) => only == account,
+            None => access.workers == AccountWorkers::Shared,
+        };
+        let accounts = self.accounts.iter();
+        accounts.filter(move |(account, access)| is_served(account, access))
+    }
+
+    /// The accounts that workers of their own serve; none for such workers.
+    pub fn elsewhere(&self) -> impl Iterator<Item = &AwsAccountId> {
+        let accounts = self.accounts.iter().filter(|_| self.only.is_none());
+        let own = accounts.filter(|(_, access)| access.workers == AccountWorkers::Own);
+        own.map(|(account, _)| account)
+    }
+
     /// The partition of the service's own region: `aws`, `aws-cn` or `aws-us-gov`.
     pub(crate) fn partition(&self) -> &'static str {
         match self.region.as_str() {
@@ -32,6 +52,17 @@ impl AwsConfig {
             _ => "aws",
         }
     }
+}
+
+/// Who works in an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountWorkers {
+    /// Every worker.
+    #[default]
+    Shared,
+    /// Workers that serve this account only, so that no other process has rights in it.
+    Own,
 }
 
 /// How the service gets into one account.
@@ -47,6 +78,9 @@ pub struct AccountAccess {
     /// The one that it asked for before, tried when the present one is refused: while it is changed.
     #[serde(default)]
     pub previous_external_id: Option<String>,
+    /// Who works there.
+    #[serde(default)]
+    pub workers: AccountWorkers,
 }
 
 /// The service's own credentials.

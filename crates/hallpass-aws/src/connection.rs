@@ -1,6 +1,6 @@
 //! Clients for one account: one connection pool, one cached provisioner session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -33,6 +33,7 @@ pub struct Aws {
 
 struct Inner {
     accounts: BTreeMap<AwsAccountId, Connection>,
+    elsewhere: BTreeSet<AwsAccountId>,
     signed: SignedHttp,
 }
 
@@ -80,12 +81,16 @@ impl Aws {
             .map(|text| Url::parse(text).map_err(|e| unusable(format!("endpoint_url: {e}"))))
             .transpose()?;
         let mut accounts = BTreeMap::new();
-        for (account, access) in &config.accounts {
+        for (account, access) in config.served() {
             accounts.insert(account.clone(), Connection::new(&base, access).await);
         }
         let signed = SignedHttp::new(endpoint)?;
         Ok(Self {
-            inner: Arc::new(Inner { accounts, signed }),
+            inner: Arc::new(Inner {
+                accounts,
+                elsewhere: config.elsewhere().cloned().collect(),
+                signed,
+            }),
         })
     }
 
@@ -95,6 +100,11 @@ impl Aws {
                 "account {account} is not one that the service reaches"
             ))
         })
+    }
+
+    /// Accounts that workers of their own serve, and these clients do not reach.
+    pub fn elsewhere(&self) -> &BTreeSet<AwsAccountId> {
+        &self.inner.elsewhere
     }
 
     pub(crate) fn configured(&self) -> impl Iterator<Item = &AwsAccountId> {

@@ -13,7 +13,7 @@ use hallpass_types::RoleArn;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use crate::accounts::{AccountAccess, AwsConfig};
+use crate::accounts::{AccountAccess, AccountWorkers, AwsConfig};
 use crate::connection::{Connection, base_config, default_http_client};
 use crate::errors::{AwsError, ErrorClass};
 
@@ -83,6 +83,7 @@ impl IdentityCenter {
             provisioner_role_arn: store.role_arn.clone(),
             external_id: store.external_id.clone(),
             previous_external_id: None,
+            workers: AccountWorkers::Shared,
         };
         let connection = Connection::new(&base, &access).await;
         let mut sdk = aws_sdk_identitystore::config::Builder::from(connection.sdk())

@@ -34,7 +34,9 @@ mod signed;
 mod sweep;
 mod trail;
 
-pub use accounts::{AccountAccess, AwsConfig, EnvName, SecretAccessKey, ServiceCredentials};
+pub use accounts::{
+    AccountAccess, AccountWorkers, AwsConfig, EnvName, SecretAccessKey, ServiceCredentials,
+};
 pub use bucket::{Bucket, BucketConfig, Condition, LockMode, ObjectLock, Put};
 pub use connection::Aws;
 pub use end::{Refused, proof_by_fence};

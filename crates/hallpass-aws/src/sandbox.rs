@@ -12,7 +12,9 @@ use hallpass_types::{AwsAccountId, ParseIdError, PolicyArn, RoleArn};
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
-use crate::accounts::{AccountAccess, AwsConfig, SecretAccessKey, ServiceCredentials};
+use crate::accounts::{
+    AccountAccess, AccountWorkers, AwsConfig, SecretAccessKey, ServiceCredentials,
+};
 use crate::connection::{Connection, base_config, default_http_client};
 use crate::deployment::{AccountSetup, ServiceSetup};
 use crate::errors::{AwsError, ErrorClass};
@@ -90,12 +92,14 @@ pub async fn seed(endpoint: &Url, region: &str) -> Result<Sandbox, AwsError> {
         region: region.to_owned(),
         credentials: ServiceCredentials::DefaultChain,
         accounts: BTreeMap::new(),
+        only: None,
     };
     for (number, ..) in ACCOUNTS {
         let access = AccountAccess {
             provisioner_role_arn: Some(parsed(RoleArn::parse(&role_arn(number, PROVISIONER)))?),
             external_id: Some(provisioner_external_id(number)),
             previous_external_id: None,
+            workers: AccountWorkers::Shared,
         };
         config
             .accounts
@@ -134,6 +138,7 @@ impl Place<'_> {
                 secret_access_key: SecretAccessKey::Inline(Zeroizing::new(ROOT_SECRET.to_owned())),
             },
             accounts: BTreeMap::new(),
+            only: None,
         };
         let base = base_config(&config, default_http_client()).await?;
         Ok(Connection::new(&base, &AccountAccess::default()).await)

@@ -14,8 +14,8 @@ use hallpass_aws::cuts::{CutEntry, CutsPolicy};
 use hallpass_aws::limits::INLINE_POLICY_CHARS;
 use hallpass_aws::policy::PolicyDocument;
 use hallpass_aws::{
-    AccountAccess, AssumeOrder, Aws, AwsConfig, AwsError, EndOrder, ErrorClass, Order,
-    SecretAccessKey, ServiceCredentials, documents, names,
+    AccountAccess, AccountWorkers, AssumeOrder, Aws, AwsConfig, AwsError, EndOrder, ErrorClass,
+    Order, SecretAccessKey, ServiceCredentials, documents, names,
 };
 use hallpass_types::{
     AccessMode, AccessRequestId, AwsAccountId, Control, Cut, EndCause, EndInstant, Entitlement,
@@ -169,6 +169,7 @@ async fn recorded(answer: fn(&str, usize) -> (u16, String)) -> (Aws, Recorded) {
         provisioner_role_arn: Some(role),
         external_id: Some("hallpass-1".to_owned()),
         previous_external_id: None,
+        workers: AccountWorkers::Shared,
     };
     let config = AwsConfig {
         endpoint_url: None,
@@ -178,6 +179,7 @@ async fn recorded(answer: fn(&str, usize) -> (u16, String)) -> (Aws, Recorded) {
             secret_access_key: SecretAccessKey::Inline(SECRET.to_owned().into()),
         },
         accounts: BTreeMap::from([(AwsAccountId::parse(ACCOUNT).unwrap(), access)]),
+        only: None,
     };
     (
         Aws::with_http_client(&config, http).await.unwrap(),

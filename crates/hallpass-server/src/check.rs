@@ -9,7 +9,6 @@ mod notices;
 mod stores;
 
 use std::error::Error;
-use std::path::Path;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
@@ -86,8 +85,7 @@ impl Finding {
 }
 
 /// Dials everything and prints; an error when something is wrong.
-pub(crate) async fn run(path: &Path, output: Output) -> anyhow::Result<()> {
-    let config = Config::load(path)?;
+pub(crate) async fn run(config: Config, output: Output) -> anyhow::Result<()> {
     let bundles = Bundles::load(&config.policy.directory, config.fit(), None)?;
     let bundle = bundles.current();
     let key = keys::load(&config.signing.key_file)?;

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::config::{Config, ConfigError};
 use crate::dev::DevArgs;
 use crate::serve::Role;
 use crate::telemetry::Format;
@@ -86,6 +87,27 @@ pub(crate) enum SetupFormat {
     Terraform,
 }
 
+/// Which configuration, and who looks at it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigArgs {
+    /// The configuration; `print-config` writes a commented one.
+    #[arg(long, env = "HALLPASS_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+    /// As workers of this account only: its table says `workers = "own"`.
+    ///
+    /// Such workers give and end access in this account, hold no rights elsewhere, and serve no API.
+    #[arg(long, value_name = "NUMBER")]
+    account: Option<hallpass_types::AwsAccountId>,
+}
+
+impl ConfigArgs {
+    /// The configuration, and the file that it is from.
+    pub(crate) fn load(self) -> Result<(Config, PathBuf), ConfigError> {
+        let config = Config::load(&self.config)?.serving(self.account)?;
+        Ok((config, self.config))
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve with a configuration file.
@@ -93,9 +115,8 @@ pub(crate) enum Command {
     /// SIGTERM and Ctrl-C drain: calls and activities under way finish. The policy folder is read
     /// again when it changes, and on SIGHUP; one that is not valid changes nothing.
     Serve {
-        /// The configuration; `print-config` writes a commented one.
-        #[arg(long, env = "HALLPASS_CONFIG", value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigArgs,
         /// Which parts to run in this process.
         #[arg(long, value_enum, default_value_t)]
         role: Role,
@@ -115,18 +136,16 @@ pub(crate) enum Command {
     /// its external id, boundaries and shared roles, keys of KMS, the archives, and where notices go.
     /// Changes nothing, sends no notice and opens no port. Ends with 1 when something will not work.
     Check {
-        /// The configuration to check.
-        #[arg(long, env = "HALLPASS_CONFIG", value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigArgs,
         /// How to print what was found.
         #[arg(long, value_enum, default_value_t, value_name = "FORM")]
         output: crate::check::Output,
     },
     /// Check a configuration file and everything it names; opens no port and dials nobody.
     CheckConfig {
-        /// The configuration to check.
-        #[arg(long, env = "HALLPASS_CONFIG", value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
     /// Write the commented default configuration to standard output.
     PrintConfig,
@@ -152,9 +171,8 @@ pub(crate) enum Command {
     /// Becoming each account's provisioner; and, where they are configured, keys of KMS, the buckets of
     /// the archive and of a trail, and Identity Center. Attach it to the role of the instance or pod.
     PrintServicePolicy {
-        /// The configuration.
-        #[arg(long, env = "HALLPASS_CONFIG", value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigArgs,
         /// ARN of the user or role that hallpassd runs as; needed where an account names no provisioner.
         #[arg(long, value_name = "ARN")]
         service_arn: Option<String>,

@@ -216,6 +216,7 @@ impl World {
             signing: Signing {
                 key_file,
                 previous_public_keys: Vec::new(),
+                worker_public_keys: Vec::new(),
             },
             directory: DirectoryConfig::Token,
             login: None,

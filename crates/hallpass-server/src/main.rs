@@ -59,12 +59,12 @@ fn run(command: Command) -> anyhow::Result<()> {
             role,
             ready_file,
         } => {
-            let config = config::Config::load(&config)?;
+            let (config, _) = config.load()?;
             block_on(serve::serve(config, role, ready_file))
         }
         Command::Dev(args) => block_on(dev::run(args)),
-        Command::Check { config, output } => block_on(check::run(&config, output)),
-        Command::CheckConfig { config } => serve::check(&config),
+        Command::Check { config, output } => block_on(check::run(config.load()?.0, output)),
+        Command::CheckConfig { config } => serve::check(config.load()?),
         Command::PrintConfig => cli::print(config::DEFAULT),
         Command::PrintAccountSetup {
             config,
@@ -75,7 +75,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::PrintServicePolicy {
             config,
             service_arn,
-        } => setup::print_service_policy(&config, service_arn.as_deref()),
+        } => setup::print_service_policy(&config.load()?.0, service_arn.as_deref()),
         Command::Man { dir } => cli::manual::write(dir.as_deref()),
         Command::PrintMetrics => cli::print(&figures::listed()),
         Command::NewEncryptionKey { file } => {

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use hallpass_aws::{Aws, AwsConfig};
 use hallpass_evidence::{Keyring, PublicKey, SigningKey};
 use hallpass_identity::{IssuerConfig, Verifier, VerifierOptions};
+use hallpass_types::AwsAccountId;
 use temporalio_client::Client;
 use temporalio_sdk::Runtime;
 use temporalio_sdk::runtime::RuntimeOptions;
@@ -57,8 +58,7 @@ impl Role {
 }
 
 /// Parses everything and opens nothing.
-pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
-    let config = Config::load(path)?;
+pub(crate) fn check((config, path): (Config, PathBuf)) -> anyhow::Result<()> {
     let bundles = Bundles::load(&config.policy.directory, config.fit(), None)?;
     let key = keys::load(&config.signing.key_file)?;
     config.temporal.codec(&config.aws)?;
@@ -85,6 +85,10 @@ pub(crate) async fn serve(
     role: Role,
     ready_file: Option<PathBuf>,
 ) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        config.aws.only.is_none() || role != Role::Api,
+        "workers of one account serve no API: leave --account out, or --role api"
+    );
     let mut terminate = signal(SignalKind::terminate())?;
     let stop = async move {
         tokio::select! {
@@ -92,7 +96,7 @@ pub(crate) async fn serve(
             _ = tokio::signal::ctrl_c() => {}
         }
     };
-    let listener = match role.has(Role::Api) {
+    let listener = match role.has(Role::Api) && config.aws.only.is_none() {
         true => Some(bind(&config).await?),
         false => None,
     };
@@ -141,7 +145,8 @@ pub(crate) async fn run(
     let tls = config.listen.tls.as_ref().map(tls::acceptor).transpose()?;
     let doors = Doors::open(&config.observe, &config.codec_endpoint, role).await?;
     label(role, &bundles);
-    let codec = Vouching::of(&signer, &public_keys).over(config.temporal.codec(&config.aws)?);
+    let vouchers = [&public_keys, &config.signing.worker_public_keys[..]].concat();
+    let codec = Vouching::of(&signer, &vouchers).over(config.temporal.codec(&config.aws)?);
     let client = temporal::connect(&config.temporal, codec.clone()).await?;
     let workers = Workers {
         trust: trust.clone(),
@@ -150,9 +155,10 @@ pub(crate) async fn run(
         verifier: Arc::clone(&verifier),
         aws: Aws::new(&config.aws).await?,
         notifier: notifier(config.notify.as_ref())?,
+        account: config.aws.only.clone(),
     }
     .start(role, &client)?;
-    if role.has(Role::Ends) {
+    if role.has(Role::Ends) && config.aws.only.is_none() {
         Requests::new(client.clone()).schedule_sweeps().await?;
     }
     let door = Arc::new(Door::new(Arc::clone(&verifier), config.limits));
@@ -320,6 +326,8 @@ struct Workers {
     verifier: Arc<Verifier>,
     aws: Aws,
     notifier: Option<Notifier>,
+    /// The only account that they work in.
+    account: Option<AwsAccountId>,
 }
 
 impl Workers {
@@ -329,15 +337,27 @@ impl Workers {
             .build()
             .map_err(anyhow::Error::msg)?;
         let runtime = Runtime::from_current_tokio(options)?;
+        let account = self.account.as_ref();
         let mut running = Vec::new();
         // Ends first: whatever else fails to start, access is ended.
         if role.has(Role::Ends) {
             let bodies = CutBodies {
                 aws: self.aws.clone(),
             };
-            running.push(worker::start_cuts(&runtime, client.clone(), bodies)?);
-            let bodies = EndBodies::new(self.aws.clone(), Arc::clone(&self.bundles), client);
-            running.push(worker::start_ends(&runtime, client.clone(), bodies)?);
+            running.push(worker::start_cuts(
+                &runtime,
+                client.clone(),
+                bodies,
+                account,
+            )?);
+            let bodies =
+                EndBodies::new(self.aws.clone(), Arc::clone(&self.bundles), client, account);
+            running.push(worker::start_ends(
+                &runtime,
+                client.clone(),
+                bodies,
+                account,
+            )?);
         }
         if role.has(Role::Worker) {
             let bodies = Bodies {
@@ -348,7 +368,7 @@ impl Workers {
                 aws: self.aws,
                 notifier: self.notifier,
             };
-            running.push(worker::start(&runtime, client.clone(), bodies)?);
+            running.push(worker::start(&runtime, client.clone(), bodies, account)?);
         }
         Ok(running)
     }

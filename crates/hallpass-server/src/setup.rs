@@ -14,12 +14,14 @@ use crate::directory::DirectoryConfig;
 use crate::key_service;
 
 /// What the service's own identity needs for everything that the configuration names.
-pub(crate) fn print_service_policy(config: &Path, service_arn: Option<&str>) -> anyhow::Result<()> {
-    let config = Config::load(config)?;
+pub(crate) fn print_service_policy(
+    config: &Config,
+    service_arn: Option<&str>,
+) -> anyhow::Result<()> {
     let bundle = Bundles::load(&config.policy.directory, config.fit(), None)?.current();
     let aws = &config.aws;
     let mut own = Vec::new();
-    for (account, access) in &aws.accounts {
+    for (account, access) in aws.served() {
         if access.provisioner_role_arn.is_none() {
             let itself = service_arn.with_context(|| {
                 format!(

@@ -12,6 +12,8 @@ use prost::Message as _;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 
+use crate::operate::accounts::{SANDBOX, apart};
+
 /// Set to make the histories of the present version anew.
 const RECORD: &str = "HALLPASS_RECORD_HISTORIES";
 
@@ -285,6 +287,40 @@ async fn histories_with_an_answer_to_the_start_are_recorded_when_asked_for() {
         ("answered-denied", denied.name),
         ("answered-waiting", waiting.name),
     ];
+    keep(&world, made).await;
+    super::keep_policies(&world.policy_archive());
+}
+
+#[tokio::test]
+async fn histories_of_an_accounts_own_workers_are_recorded_when_asked_for() {
+    if std::env::var_os(RECORD).is_none() {
+        let bytes = super::named("own-workers").encode_to_vec();
+        let queue = format!("hallpass-ends-{SANDBOX}");
+        assert!(String::from_utf8_lossy(&bytes).contains(&queue));
+        let ends = harness::activities(&super::named("given-workers"));
+        let ends = ends.iter().filter(|name| *name == "hallpass.end_access");
+        assert_eq!(
+            ends.count(),
+            2,
+            "the shared workers, and then the account's own"
+        );
+        return;
+    }
+    let world = Private::start().await;
+    let shared = world.serve("all").await;
+    let alice = world.client("alice").await;
+    let given = alice.ask("sandbox-reports", 60).await.unwrap();
+    issue(&alice, &given.name).await.unwrap();
+    shared.terminate().await;
+    let (_service, _theirs) = apart(&world).await;
+    let alice = world.client("alice").await;
+    let own = alice.ask("sandbox-scratch", 60).await.unwrap();
+    alice.watch_until(&own.name, State::Active).await;
+    issue(&alice, &own.name).await.unwrap();
+    for name in [&given.name, &own.name] {
+        alice.give_back(name).await.unwrap();
+    }
+    let made = vec![("given-workers", given.name), ("own-workers", own.name)];
     keep(&world, made).await;
     super::keep_policies(&world.policy_archive());
 }

@@ -32,7 +32,7 @@ impl AccessRequest {
         };
         let scope = WorkflowCancellationToken::new();
         let input = ProvisionInput { evidence, end };
-        let options = making(giving(end, now, scope.clone(), admitted.giving_beats));
+        let options = making(giving(end, now, scope.clone(), admitted.giving()));
         let made = ctx.execute_activity(Ports::provision, input, options);
         let ordered = ctx.wait_condition_with_options(|s| s.core.end_order().is_some(), detached());
         futures::pin_mut!(made, ordered);
@@ -150,9 +150,9 @@ impl AccessRequest {
         if let Some(grant) = grant.filter(|g| g.created) {
             let mut evidence = evidence;
             evidence.extensions.push(order.clone());
-            let beats = ctx.state(|s| s.core.giving_beats());
+            let fixed = ctx.state(|s| s.core.giving());
             let scope = WorkflowCancellationToken::new();
-            let options = making(giving(end, time(ctx), scope, beats));
+            let options = making(giving(end, time(ctx), scope, fixed));
             let end = later;
             let input = MoveFenceInput {
                 evidence,

@@ -163,6 +163,7 @@ pub(super) fn waiting_for(requester: Principal) -> (RequestCore, AccessRequestSp
         notifies: false,
         giving_beats: false,
         bounds_decisions: true,
+        own_workers: false,
     };
     let mut core = RequestCore::new(RUN.to_owned(), now());
     core.admit(Box::new(admitted), now());

@@ -40,8 +40,9 @@ impl ServiceSetup {
         let partition = aws.partition().to_owned();
         own.iter_mut()
             .for_each(|account| account.partition.clone_from(&partition));
-        let provisioners = aws.accounts.values();
-        let provisioners = provisioners.filter_map(|access| access.provisioner_role_arn.as_ref());
+        let provisioners = aws.served();
+        let provisioners =
+            provisioners.filter_map(|(_, access)| access.provisioner_role_arn.as_ref());
         let mut setup = Self {
             partition,
             roles: BTreeSet::new(),

@@ -11,7 +11,7 @@ use hallpass_types::{AwsAccountId, RoleArn};
 use serde::Deserialize;
 
 use super::{GLOBAL, TrailSpan};
-use crate::accounts::{AccountAccess, AwsConfig};
+use crate::accounts::{AccountAccess, AccountWorkers, AwsConfig};
 use crate::connection::{Connection, base_config, default_http_client};
 use crate::errors::{AwsError, ErrorClass};
 
@@ -94,6 +94,7 @@ impl Lookup {
             provisioner_role_arn: Some(role),
             external_id: known.and_then(|a| a.external_id.clone()),
             previous_external_id: known.and_then(|a| a.previous_external_id.clone()),
+            workers: AccountWorkers::Shared,
         };
         let connection = Connection::new(&self.base, &access).await;
         let mut regions = self.config.regions.clone();

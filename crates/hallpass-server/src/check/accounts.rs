@@ -35,7 +35,7 @@ pub(super) async fn look(config: &Config, bundle: &Bundle) -> Vec<Finding> {
             return vec![Finding::wrong(what, words(&error), cure)];
         }
     }];
-    let accounts = config.aws.accounts.iter();
+    let accounts = config.aws.served();
     let looks = accounts.map(|(account, access)| one(&aws, account, access, bundle));
     findings.extend(join_all(looks).await.into_iter().flatten());
     findings

@@ -3,8 +3,14 @@
 use std::time::Duration;
 
 use hallpass_policy::Bundle;
+use hallpass_types::AwsAccountId;
+use hallpass_workflows::names::Queues;
 use temporalio_client::Client;
-use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
+use temporalio_common::protos::temporal::api::enums::v1::TaskQueueType;
+use temporalio_common::protos::temporal::api::taskqueue::v1::TaskQueue;
+use temporalio_common::protos::temporal::api::workflowservice::v1::{
+    DescribeNamespaceRequest, DescribeTaskQueueRequest,
+};
 
 use super::{Finding, words};
 use crate::config::Config;
@@ -32,7 +38,46 @@ pub(super) async fn look(config: &Config, bundle: &Bundle) -> Vec<Finding> {
         }
     }
     findings.push(attributes(&client, name).await);
+    for account in config.aws.elsewhere() {
+        findings.push(own_workers(&client, name, account).await);
+    }
     findings
+}
+
+/// Whether an account's own workers are there.
+async fn own_workers(client: &Client, namespace: &str, account: &AwsAccountId) -> Finding {
+    let what = format!("workers of {account}");
+    let queues = Queues::of(account);
+    let mut silent = Vec::new();
+    for queue in [queues.giving, queues.ends, queues.cuts] {
+        match pollers(client, namespace, &queue).await {
+            Ok(0) => silent.push(queue),
+            Ok(_) => {}
+            Err(status) => return Finding::wrong(what, words(&status), "try again"),
+        }
+    }
+    if silent.is_empty() {
+        return Finding::right(what, "poll their queues");
+    }
+    let found = format!("nobody polls {}", silent.join(", "));
+    let cure =
+        format!("start them with that account's credentials: hallpassd serve --account {account}");
+    Finding::note(what, found, cure)
+}
+
+async fn pollers(client: &Client, namespace: &str, queue: &str) -> Result<usize, tonic::Status> {
+    let request = DescribeTaskQueueRequest {
+        namespace: namespace.to_owned(),
+        task_queue: Some(TaskQueue {
+            name: queue.to_owned(),
+            ..Default::default()
+        }),
+        task_queue_type: TaskQueueType::Activity.into(),
+        ..Default::default()
+    };
+    let mut service = client.connection().workflow_service();
+    let answer = service.describe_task_queue(tonic::Request::new(request));
+    Ok(answer.await?.into_inner().pollers.len())
 }
 
 async fn retention(client: &Client, namespace: &str) -> Result<Duration, tonic::Status> {

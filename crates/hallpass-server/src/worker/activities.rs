@@ -238,6 +238,7 @@ impl Bodies {
             notifies: self.notifier.is_some(),
             giving_beats: true,
             bounds_decisions: true,
+            own_workers: self.aws.elsewhere().contains(&entitlement.account),
             spec,
             entitlement,
         })))
@@ -347,6 +348,13 @@ impl Bodies {
     ) -> Result<Verified, ActivityError> {
         if ctx.info().workflow_run_id.as_ref() != Some(&evidence.run) {
             return Err(fatal(words(RESET)));
+        }
+        let account = &evidence.entitlement.account;
+        if self.aws.elsewhere().contains(account) {
+            let why = format!(
+                "account {account} was given workers of its own after this was asked for: ask again"
+            );
+            return Err(fatal(words(&why)));
         }
         let bundle = self.bundles.current();
         let verified = self.trust.verify(evidence, &bundle).map_err(fatal)?;

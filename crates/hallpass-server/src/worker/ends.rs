@@ -11,9 +11,9 @@ use std::time::Duration;
 use hallpass_aws::names::CUTS_POLICY;
 use hallpass_aws::{Aws, AwsError, EndOrder, ErrorClass, Refused, proof_by_fence};
 use hallpass_types::machine::EndCause;
-use hallpass_types::{ProofOfEnd, SharedRole};
+use hallpass_types::{AwsAccountId, ProofOfEnd, SharedRole};
 use hallpass_workflows::activities as ports;
-use hallpass_workflows::timeouts::NO_ROOM;
+use hallpass_workflows::timeouts::{ELSEWHERE, NO_ROOM};
 use hallpass_workflows::wire::{
     EndInput, SweepInput, SweepReport, WriteCutsInput, WriteCutsOutput,
 };
@@ -24,8 +24,9 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use super::activities::aws_order;
 use super::evidence::with_ids_of;
-use super::failure::{retry, typed};
+use super::failure::{retry, typed, typed_fatal, words};
 use super::heartbeat::beating;
+use super::queues;
 use super::sweep::Sweeper;
 use super::together::Together;
 use super::writers::{Writers, is_no_room};
@@ -48,12 +49,18 @@ pub(crate) struct EndBodies {
 }
 
 impl EndBodies {
-    pub(crate) fn new(aws: Aws, bundles: Arc<Bundles>, client: &Client) -> Self {
+    /// `account` is the only one that these end access in.
+    pub(crate) fn new(
+        aws: Aws,
+        bundles: Arc<Bundles>,
+        client: &Client,
+        account: Option<&AwsAccountId>,
+    ) -> Self {
         Self {
             aws,
             bundles,
             requests: Requests::new(client.clone()),
-            writers: Writers::new(client.clone()),
+            writers: Writers::new(client.clone(), queues(account).cuts),
             canaries: Arc::new(Together::new(CANARY_PACE)),
         }
     }
@@ -91,6 +98,15 @@ impl EndBodies {
     }
 }
 
+/// Sends whoever asks to the account's own workers, where it has some.
+fn is_here(aws: &Aws, account: &AwsAccountId) -> Result<(), ActivityError> {
+    if aws.elsewhere().contains(account) {
+        let why = format!("account {account} has workers of its own");
+        return Err(typed_fatal(ELSEWHERE, words(&why)));
+    }
+    Ok(())
+}
+
 /// From when on the end is late: its instant, or the order to end early.
 fn due(ctx: &ActivityContext, order: &EndOrder) -> Option<Timestamp> {
     match order.cause {
@@ -117,6 +133,7 @@ impl EndBodies {
         ctx: ActivityContext,
         input: EndInput,
     ) -> Result<ProofOfEnd, ActivityError> {
+        is_here(&self.aws, &input.entitlement.account)?;
         // The role may ask for another external id by now: it is no right, and ends must not hang on it.
         let bundle = self.bundles.current();
         let current = bundle.fill(&input.spec.entitlement, &input.spec.parameters);
@@ -177,6 +194,7 @@ impl CutBodies {
         ctx: ActivityContext,
         input: WriteCutsInput,
     ) -> Result<WriteCutsOutput, ActivityError> {
+        is_here(&self.aws, &input.role.account)?;
         let write = self
             .aws
             .write_cuts(&input.role, &input.add, Timestamp::now());

@@ -44,9 +44,17 @@ pub(super) fn typed(
 
 /// Not tried again: the same call would get the same answer.
 pub(super) fn fatal(error: impl Into<Box<dyn Error + Send + Sync>>) -> ActivityError {
+    typed_fatal(REFUSED, error)
+}
+
+/// Not tried again, and of a type that the workflow knows.
+pub(super) fn typed_fatal(
+    name: &'static str,
+    error: impl Into<Box<dyn Error + Send + Sync>>,
+) -> ActivityError {
     let error = error.into();
     ApplicationFailure::builder(anyhow::anyhow!(chain(error.as_ref())))
-        .type_name(REFUSED.to_owned())
+        .type_name(name.to_owned())
         .non_retryable(true)
         .build()
         .into()

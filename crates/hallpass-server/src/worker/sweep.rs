@@ -31,7 +31,10 @@ enum Found {
 impl Sweeper<'_> {
     /// Sweeps every configured account; one that fails does not keep the others.
     pub(crate) async fn sweep(&self) -> SweepReport {
-        let mut report = SweepReport::default();
+        let mut report = SweepReport {
+            elsewhere: self.aws.elsewhere().iter().cloned().collect(),
+            ..SweepReport::default()
+        };
         for account in self.aws.account_ids() {
             match self.find(&account).await {
                 Ok(found) => {

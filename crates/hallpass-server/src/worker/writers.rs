@@ -8,7 +8,7 @@ use std::time::Duration;
 use hallpass_aws::{AwsError, ErrorClass};
 use hallpass_types::{Cut, ReadBack, RoleArn, SharedRole};
 use hallpass_workflows::RoleCuts;
-use hallpass_workflows::names::{CUTS_TASK_QUEUE, role_cuts_id};
+use hallpass_workflows::names::role_cuts_id;
 use hallpass_workflows::wire::CutReply;
 use temporalio_client::{
     Client, RpcOptions, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
@@ -30,6 +30,8 @@ const ASKERS: usize = 8;
 /// The writers of every shared role.
 pub(crate) struct Writers {
     client: Client,
+    /// The queue of those that are started from here.
+    queue: String,
     /// Turns to ask, by role: as many as there are shared roles.
     turns: Mutex<HashMap<SharedRole, Arc<Semaphore>>>,
 }
@@ -40,9 +42,10 @@ pub(super) fn is_no_room(error: &AwsError) -> bool {
 }
 
 impl Writers {
-    pub(crate) fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client, queue: String) -> Self {
         Self {
             client,
+            queue,
             turns: Mutex::default(),
         }
     }
@@ -111,7 +114,7 @@ impl Writers {
         loop {
             let left = deadline.saturating_duration_since(tokio::time::Instant::now());
             let options = WorkflowUpdateWithStartOptions::new(
-                CUTS_TASK_QUEUE,
+                self.queue.clone(),
                 role_cuts_id(role),
                 WorkflowIdConflictPolicy::UseExisting,
             )
