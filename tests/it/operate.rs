@@ -7,5 +7,6 @@ pub(crate) mod encryption;
 mod figures;
 mod kms;
 mod overload;
+mod profile;
 mod traces;
 mod transport;

@@ -4,6 +4,7 @@ mod connections;
 mod cross;
 mod explain;
 mod links;
+mod profile;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

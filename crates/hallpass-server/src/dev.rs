@@ -207,6 +207,7 @@ impl World {
                 namespace: NAMESPACE.to_owned(),
                 tls: None,
                 api_key: None,
+                headers: Default::default(),
                 encryption: None,
             },
             policy: Policy {

@@ -68,9 +68,13 @@ async fn open(config: &Temporal, codec: Codec) -> Result<Client, TemporalError> 
     };
     let api_key = config.api_key.as_ref();
     let api_key = api_key.map(|k| k.read("temporal.api_key")).transpose()?;
+    let headers = config.headers.iter();
+    let headers = headers.map(|(name, value)| (name.clone(), value.secret().to_string()));
+    let headers: HashMap<String, String> = headers.collect();
     let options = ConnectionOptions::new(config.address.clone())
         .maybe_tls_options(tls(config)?)
         .maybe_api_key(api_key.map(|k| k.to_string()))
+        .maybe_headers((!headers.is_empty()).then_some(headers))
         .identity(format!("hallpassd/{}", std::process::id()))
         .metrics_meter(crate::meter::connection())
         // Payloads are small, and encrypted ones do not shrink; gzip took a tenth of our CPU.

@@ -65,6 +65,40 @@ pub(super) const WRONG: &[Row] = &[
         ],
     ),
     (
+        "address = \"http://127.0.0.1:7233\"\n",
+        "",
+        ["key `temporal.address`", "is missing", "add it"],
+    ),
+    (
+        "namespace = \"hallpass\"",
+        "namespace = \"hallpass\"\nprofile = {}",
+        [
+            "`temporal`",
+            "both a profile and `address`",
+            "take one of the two out",
+        ],
+    ),
+    (
+        "address = \"http://127.0.0.1:7233\"\n# Must exist; hallpassd registers its search attributes \
+         in it at start.\nnamespace = \"hallpass\"",
+        "profile = { file = \"/no/such\" }",
+        ["`temporal`", "/no/such", "name one that can"],
+    ),
+    (
+        "worker_public_keys = []",
+        "worker_public_keys = [\"abc\"]",
+        ["`signing.worker_public_keys", "\"abc\"", "new-signing-key"],
+    ),
+    (
+        "# workers = \"own\"",
+        "workers = \"mine\"",
+        [
+            "`aws.accounts.111122223333.workers`",
+            "\"mine\"",
+            "known here: shared, own",
+        ],
+    ),
+    (
         "namespace = \"hallpass\"",
         "namespace = \"\"",
         ["`temporal.namespace`", "is empty", "name the"],

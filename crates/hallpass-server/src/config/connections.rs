@@ -1,6 +1,6 @@
 //! What the service listens on and connects to: addresses, TLS, and where secrets come from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use hallpass_codec::{Codec, DataKey, KeyId, KeyRing, RingKey};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use super::profile::{Held, ProfileError, ProfileSource};
 use super::{ConfigError, wrong};
 use crate::key_service::Kms;
 use crate::private_file::{self, PrivateFileError};
@@ -22,6 +23,9 @@ pub(crate) enum SecretSource {
     Env(String),
     /// A file that only its owner reads.
     File(PathBuf),
+    /// A profile of Temporal's.
+    #[serde(skip)]
+    Profile(Held),
 }
 
 impl SecretSource {
@@ -33,6 +37,7 @@ impl SecretSource {
                 wrong_error(key, problem, "set it, or name a file instead")
             })?,
             Self::File(path) => read_private(key, path)?,
+            Self::Profile(held) => held.secret().clone(),
         };
         let text = Zeroizing::new(text.trim().to_owned());
         if text.is_empty() {
@@ -113,14 +118,85 @@ pub(crate) struct CodecEndpoint {
 
 /// The engine.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "WrittenTemporal")]
 pub(crate) struct Temporal {
     pub(crate) address: url::Url,
     pub(crate) namespace: String,
     pub(crate) tls: Option<TemporalTls>,
     /// For Temporal Cloud and clusters that take API keys.
     pub(crate) api_key: Option<SecretSource>,
+    /// Sent with every call, where a profile says so.
+    pub(crate) headers: HashMap<String, Held>,
     pub(crate) encryption: Option<Encryption>,
+}
+
+/// The engine as the file has it: the connection itself, or a profile that says it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenTemporal {
+    profile: Option<ProfileSource>,
+    address: Option<url::Url>,
+    namespace: Option<String>,
+    tls: Option<TemporalTls>,
+    api_key: Option<SecretSource>,
+    encryption: Option<Encryption>,
+}
+
+/// A `[temporal]` that does not say, or says twice, where Temporal is.
+#[derive(Debug, thiserror::Error)]
+enum WrittenError {
+    // As serde says it of others.
+    #[error("missing field `{0}`")]
+    Missing(&'static str),
+    #[error("both a profile and `{0}` are written; take one of the two out")]
+    Twice(&'static str),
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+}
+
+impl TryFrom<WrittenTemporal> for Temporal {
+    type Error = WrittenError;
+
+    fn try_from(written: WrittenTemporal) -> Result<Self, WrittenError> {
+        let Some(source) = written.profile else {
+            return Ok(Self {
+                address: written.address.ok_or(WrittenError::Missing("address"))?,
+                namespace: written
+                    .namespace
+                    .ok_or(WrittenError::Missing("namespace"))?,
+                tls: written.tls,
+                api_key: written.api_key,
+                headers: HashMap::new(),
+                encryption: written.encryption,
+            });
+        };
+        let twice = [
+            ("address", written.address.is_some()),
+            ("namespace", written.namespace.is_some()),
+            ("tls", written.tls.is_some()),
+            ("api_key", written.api_key.is_some()),
+        ];
+        if let Some((key, _)) = twice.into_iter().find(|(_, is_written)| *is_written) {
+            return Err(WrittenError::Twice(key));
+        }
+        let variables = std::env::vars_os();
+        let variables = variables.filter_map(|(name, value)| {
+            let name = name
+                .into_string()
+                .ok()
+                .filter(|n| n.starts_with("TEMPORAL_"))?;
+            Some((name, value.into_string().ok()?))
+        });
+        let profile = source.load(&variables.collect())?;
+        Ok(Self {
+            address: profile.address,
+            namespace: profile.namespace,
+            tls: profile.tls,
+            api_key: profile.api_key.map(SecretSource::Profile),
+            headers: profile.headers,
+            encryption: written.encryption,
+        })
+    }
 }
 
 /// How Temporal is recognized, and how the service shows itself to it.

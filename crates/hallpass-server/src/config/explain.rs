@@ -19,7 +19,7 @@ const FORMS: [(&str, &str); 8] = [
         "write http://HOST:7233, or https:// for TLS",
     ),
     (
-        "signing.previous_public_keys",
+        "_public_keys",
         "write them as `hallpassd new-signing-key` printed them",
     ),
     (
