@@ -5,11 +5,12 @@ mod cross;
 mod explain;
 mod links;
 mod profile;
+mod serving;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use hallpass_aws::{AccountWorkers, AwsConfig, CloudTrailConfig};
+use hallpass_aws::{AwsConfig, CloudTrailConfig};
 use hallpass_identity::{IssuerConfig, VerifierOptions};
 use hallpass_policy::{Bundle, Level};
 use hallpass_types::AwsAccountId;
@@ -290,27 +291,6 @@ impl Config {
             return wrong("directory.issuers", problem, cure);
         }
         Ok(())
-    }
-
-    /// As workers of one account see it: what concerns others is left out.
-    pub(crate) fn serving(mut self, account: Option<AwsAccountId>) -> Result<Self, ConfigError> {
-        let Some(account) = account else {
-            return Ok(self);
-        };
-        let workers = self.aws.accounts.get(&account).map(|access| access.workers);
-        if workers != Some(AccountWorkers::Own) {
-            return Err(ConfigError::Wrong {
-                key: format!("aws.accounts.{account}.workers"),
-                problem: "does not say that the account has workers of its own".to_owned(),
-                cure: "write workers = \"own\" there, in every process's configuration".to_owned(),
-            });
-        }
-        self.aws.only = Some(account);
-        self.archive = None;
-        self.cloudtrail = CloudTrailConfig::default();
-        self.codec_endpoint = None;
-        self.notify = None;
-        Ok(self)
     }
 
     fn check_aws(&self) -> Result<(), ConfigError> {

@@ -145,8 +145,8 @@ pub(crate) async fn run(
     let tls = config.listen.tls.as_ref().map(tls::acceptor).transpose()?;
     let doors = Doors::open(&config.observe, &config.codec_endpoint, role).await?;
     label(role, &bundles);
-    let vouchers = [&public_keys, &config.signing.worker_public_keys[..]].concat();
-    let codec = Vouching::of(&signer, &vouchers).over(config.temporal.codec(&config.aws)?);
+    let vouching = vouching(&config.signing, &signer, &public_keys);
+    let codec = vouching.over(config.temporal.codec(&config.aws)?);
     let client = temporal::connect(&config.temporal, codec.clone()).await?;
     let workers = Workers {
         trust: trust.clone(),
@@ -158,9 +158,7 @@ pub(crate) async fn run(
         account: config.aws.only.clone(),
     }
     .start(role, &client)?;
-    if role.has(Role::Ends) && config.aws.only.is_none() {
-        Requests::new(client.clone()).schedule_sweeps().await?;
-    }
+    schedule_sweeps(role, &config.aws, &client).await?;
     let door = Arc::new(Door::new(Arc::clone(&verifier), config.limits));
     let watching = doors.serve(&client, &door, &bundles, codec, role)?;
     let archive = (config.archive, &config.signing, config.deployment.as_str());
@@ -293,6 +291,19 @@ fn archiving(archiver: Option<Arc<Archiver>>) -> Option<JoinHandle<()>> {
 fn public_keys(config: &Config, signer: &SigningKey) -> Vec<PublicKey> {
     let previous = config.signing.previous_public_keys.iter().cloned();
     previous.chain([signer.public_key()]).collect()
+}
+
+/// Which sealed payloads are known as genuine: also those of accounts' own workers.
+fn vouching(signing: &Signing, signer: &Arc<SigningKey>, keys: &[PublicKey]) -> Vouching {
+    Vouching::of(signer, &[keys, &signing.worker_public_keys].concat())
+}
+
+/// Every account is swept by order of whoever ends access in those without workers of their own.
+async fn schedule_sweeps(role: Role, aws: &AwsConfig, client: &Client) -> anyhow::Result<()> {
+    if role.has(Role::Ends) && aws.only.is_none() {
+        Requests::new(client.clone()).schedule_sweeps().await?;
+    }
+    Ok(())
 }
 
 /// Which orders count: those signed now or with an earlier key, for this deployment.

@@ -199,7 +199,10 @@ async fn an_account_that_is_given_workers_of_its_own_loses_no_end() {
     let (_service, _theirs) = apart(&world).await;
     let alice = world.client("alice").await;
     let refused = issue(&alice, &open.name).await.unwrap_err();
-    assert!(refused.message().contains("ask again"), "{refused}");
+    assert!(
+        refused.message().contains("workers of its own since"),
+        "{refused}"
+    );
     alice.give_back(&open.name).await.unwrap();
     let request = ended(&alice, &open.name).await;
     assert!(request.proof.is_some());

@@ -26,7 +26,7 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use super::decisions::Proofs;
 use super::evidence::{SignedDecision, Trust, Unproven, Verified, too_large};
-use super::failure::{aws_error, fatal, retry, words};
+use super::failure::{MOVED, aws_error, fatal, retry, words};
 use super::heartbeat::beating;
 use super::notify::Notifier;
 use super::standing;
@@ -349,12 +349,8 @@ impl Bodies {
         if ctx.info().workflow_run_id.as_ref() != Some(&evidence.run) {
             return Err(fatal(words(RESET)));
         }
-        let account = &evidence.entitlement.account;
-        if self.aws.elsewhere().contains(account) {
-            let why = format!(
-                "account {account} was given workers of its own after this was asked for: ask again"
-            );
-            return Err(fatal(words(&why)));
+        if self.aws.elsewhere().contains(&evidence.entitlement.account) {
+            return Err(fatal(words(MOVED)));
         }
         let bundle = self.bundles.current();
         let verified = self.trust.verify(evidence, &bundle).map_err(fatal)?;

@@ -9,6 +9,10 @@ use temporalio_sdk::activities::ActivityError;
 
 use crate::figures;
 
+/// Only ends follow an account to other workers.
+pub(super) const MOVED: &str =
+    "the account was given workers of its own since: ask for access again";
+
 pub(super) fn words(why: &str) -> Box<dyn Error + Send + Sync> {
     why.into()
 }
