@@ -4,6 +4,7 @@
 mod aws;
 mod engine;
 mod identity;
+mod overlaid;
 mod setup;
 
 use std::os::unix::fs::PermissionsExt as _;

@@ -19,6 +19,7 @@ use hallpass_evidence::{PublicKey, SigningKey};
 use jiff::Timestamp;
 use temporalio_client::Client;
 
+use crate::figures;
 use config::ArchiveConfig;
 use source::Source;
 pub(crate) use survey::Status;
@@ -90,6 +91,7 @@ impl Archiver {
     /// Makes a pass every so often, for as long as it is polled.
     pub(crate) async fn run(&self) {
         let mut every = tokio::time::interval(self.config.interval());
+        figures::archive_whole(Timestamp::UNIX_EPOCH);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             every.tick().await;

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Override};
 use crate::dev::DevArgs;
 use crate::serve::Role;
 use crate::telemetry::Format;
@@ -87,12 +87,38 @@ pub(crate) enum SetupFormat {
     Terraform,
 }
 
-/// Which configuration, and who looks at it.
+/// Which configuration.
 #[derive(Debug, clap::Args)]
-pub(crate) struct ConfigArgs {
+pub(crate) struct FileArgs {
     /// The configuration; `print-config` writes a commented one.
     #[arg(long, env = "HALLPASS_CONFIG", value_name = "FILE")]
     config: PathBuf,
+    /// A value that goes before the file's, for instance `--set temporal.namespace=staging`.
+    ///
+    /// VALUE is a TOML value, or else text. Variables do the same, and flags go before them:
+    /// HALLPASS__TEMPORAL__NAMESPACE=staging, with two underscores between the parts of a key.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl FileArgs {
+    /// The configuration, with what is laid over the file.
+    pub(crate) fn load(self) -> Result<(Config, PathBuf), ConfigError> {
+        let mut overrides = Override::of_environment(std::env::vars_os());
+        // Parsed here: clap would quote what it refuses, and that may be a secret.
+        for text in &self.set {
+            overrides.push(Override::parse(text)?);
+        }
+        let config = Config::load(&self.config, &overrides)?;
+        Ok((config, self.config))
+    }
+}
+
+/// Which configuration, and who looks at it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigArgs {
+    #[command(flatten)]
+    file: FileArgs,
     /// As workers of this account only: its table says `workers = "own"`.
     ///
     /// Such workers give and end access in this account, hold no rights elsewhere, and serve no API.
@@ -103,8 +129,8 @@ pub(crate) struct ConfigArgs {
 impl ConfigArgs {
     /// The configuration, and the file that it is from.
     pub(crate) fn load(self) -> Result<(Config, PathBuf), ConfigError> {
-        let config = Config::load(&self.config)?.serving(self.account)?;
-        Ok((config, self.config))
+        let (config, path) = self.file.load()?;
+        Ok((config.serving(self.account)?, path))
     }
 }
 
@@ -154,9 +180,8 @@ pub(crate) enum Command {
     /// Which roles are shared, which boundaries created roles carry, the role's name and its external
     /// id come from the configuration and from the policy folder that it names.
     PrintAccountSetup {
-        /// The configuration.
-        #[arg(long, env = "HALLPASS_CONFIG", value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        config: FileArgs,
         /// The account, twelve digits.
         account: hallpass_types::AwsAccountId,
         /// ARN of the user or role that hallpassd runs as.

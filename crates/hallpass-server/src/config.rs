@@ -4,11 +4,13 @@ mod connections;
 mod cross;
 mod explain;
 mod links;
+mod overrides;
 mod profile;
+mod read;
 mod serving;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use hallpass_aws::{AwsConfig, CloudTrailConfig};
 use hallpass_identity::{IssuerConfig, VerifierOptions};
@@ -24,6 +26,7 @@ pub(crate) use connections::{
     CodecEndpoint, KeyOrigin, Listen, ListenTls, Observe, SecretSource, Temporal, TemporalTls,
 };
 pub(crate) use links::LinkTemplate;
+pub(crate) use overrides::Override;
 
 /// The commented default, as `hallpassd print-config` writes it.
 pub(crate) const DEFAULT: &str = include_str!("../hallpassd.default.toml");
@@ -41,6 +44,12 @@ pub(crate) enum ConfigError {
     Parse {
         path: PathBuf,
         line: usize,
+        problem: String,
+        cure: String,
+    },
+    #[error("{path}, with what is laid over it: {problem}; {cure}")]
+    Overlaid {
+        path: PathBuf,
         problem: String,
         cure: String,
     },
@@ -90,6 +99,9 @@ pub(crate) struct Config {
     pub(crate) cloudtrail: CloudTrailConfig,
     #[serde(default)]
     pub(crate) notify: Option<NotifyConfig>,
+    /// What went before the file.
+    #[serde(skip)]
+    pub(crate) overlaid: Vec<Override>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -173,25 +185,6 @@ impl Default for Limits {
 }
 
 impl Config {
-    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        let config: Self = toml::from_str(&text).map_err(|error| {
-            let found = explain::explain(&text, &error);
-            ConfigError::Parse {
-                path: path.to_owned(),
-                line: found.line,
-                problem: found.problem,
-                cure: found.cure,
-            }
-        })?;
-        config.check()?;
-        config.check_files()?;
-        Ok(config)
-    }
-
     /// What types alone do not say.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if self.deployment.trim().is_empty() {

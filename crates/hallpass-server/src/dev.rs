@@ -231,6 +231,7 @@ impl World {
             archive: Some(ArchiveConfig::directory(home.join("archive"))),
             cloudtrail: Default::default(),
             notify: None,
+            overlaid: Vec::new(),
         };
         config.check()?;
         Ok(config)

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use hallpass_aws::ErrorClass;
 use hallpass_proto::code_name;
+use hallpass_types::AwsAccountId;
 use hallpass_types::machine::EndCause;
+use jiff::Timestamp;
 use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use prost::Message as _;
@@ -33,13 +35,18 @@ pub(crate) const END_LAG: &str = "hallpass_end_lag_seconds";
 pub(crate) const AWS_ERRORS: &str = "hallpass_aws_errors_total";
 pub(crate) const SWEEPS: &str = "hallpass_sweeps_total";
 pub(crate) const SWEEP_FINDINGS: &str = "hallpass_sweep_findings_total";
+pub(crate) const ARCHIVE_WHOLE: &str = "hallpass_archive_whole_timestamp_seconds";
 pub(crate) const OPEN_REQUESTS: &str = "hallpass_open_requests";
 pub(crate) const OVERDUE: &str = "hallpass_ends_overdue";
 pub(crate) const TEMPORAL_UP: &str = "hallpass_temporal_up";
 
 /// Kind, name and meaning of every metric.
-pub(crate) const METRICS: [(Kind, &str, &str); 18] = [
-    (Kind::Gauge, BUILD_INFO, "1, labelled with version and role"),
+pub(crate) const METRICS: [(Kind, &str, &str); 19] = [
+    (
+        Kind::Gauge,
+        BUILD_INFO,
+        "1, labelled with version, role, and the one account that is served, if it is one",
+    ),
     (
         Kind::Gauge,
         POLICY_INFO,
@@ -98,6 +105,11 @@ pub(crate) const METRICS: [(Kind, &str, &str); 18] = [
         SWEEP_FINDINGS,
         "What sweeps found, by judgement",
     ),
+    (
+        Kind::Gauge,
+        ARCHIVE_WHOLE,
+        "Until when the archive is known to have all that was over; 0 before the first pass",
+    ),
     (Kind::Gauge, OPEN_REQUESTS, "Open access requests, by phase"),
     (
         Kind::Gauge,
@@ -153,8 +165,10 @@ pub(crate) fn listed() -> String {
 }
 
 /// Which build this is, and what runs in it.
-pub(crate) fn build(role: &str) {
-    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "role" => role.to_owned()).set(1.0);
+pub(crate) fn build(role: &str, account: Option<&AwsAccountId>) {
+    let account = account.map(AwsAccountId::to_string).unwrap_or_default();
+    let (version, role) = (env!("CARGO_PKG_VERSION"), role.to_owned());
+    gauge!(BUILD_INFO, "version" => version, "role" => role, "account" => account).set(1.0);
 }
 
 /// Which policy is in force; the one before it goes to 0.
@@ -215,6 +229,11 @@ pub(crate) fn end_failed(class: ErrorClass) {
 pub(crate) fn aws_error(operation: &str, class: ErrorClass) {
     let operation = operation.to_owned();
     counter!(AWS_ERRORS, "operation" => operation, "class" => class_name(class)).increment(1);
+}
+
+/// Until then, all that was over is in the archive, as this process knows.
+pub(crate) fn archive_whole(until: Timestamp) {
+    gauge!(ARCHIVE_WHOLE).set(until.as_duration().as_secs_f64());
 }
 
 /// A sweep of all accounts ended.

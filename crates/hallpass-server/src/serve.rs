@@ -74,6 +74,8 @@ pub(crate) fn check((config, path): (Config, PathBuf)) -> anyhow::Result<()> {
     introspecting(&config.issuers, |_, _| ())?;
     Verifier::new(config.issuers, reqwest::Client::new(), config.tokens)?;
     println!("configuration {} is valid", path.display());
+    let overlaid = config.overlaid.iter();
+    overlaid.for_each(|over| println!("before the file {over}"));
     println!("policy digest {}", bundles.current().digest());
     println!("signing key   {}", key.public_key().id());
     Ok(())
@@ -89,6 +91,7 @@ pub(crate) async fn serve(
         config.aws.only.is_none() || role != Role::Api,
         "workers of one account serve no API: leave --account out, or --role api"
     );
+    config.tell_overlaid();
     let mut terminate = signal(SignalKind::terminate())?;
     let stop = async move {
         tokio::select! {
@@ -144,7 +147,7 @@ pub(crate) async fn run(
     let verifier = verifier(config.issuers, config.tokens)?;
     let tls = config.listen.tls.as_ref().map(tls::acceptor).transpose()?;
     let doors = Doors::open(&config.observe, &config.codec_endpoint, role).await?;
-    label(role, &bundles);
+    label(role, config.aws.only.as_ref(), &bundles);
     let vouching = vouching(&config.signing, &signer, &public_keys);
     let codec = vouching.over(config.temporal.codec(&config.aws)?);
     let client = temporal::connect(&config.temporal, codec.clone()).await?;
@@ -240,8 +243,8 @@ fn introspecting(
 }
 
 /// What the figures of this process are about.
-fn label(role: Role, bundles: &Bundles) {
-    figures::build(&format!("{role:?}").to_lowercase());
+fn label(role: Role, account: Option<&AwsAccountId>, bundles: &Bundles) {
+    figures::build(&format!("{role:?}").to_lowercase(), account);
     figures::policy(None, &bundles.current().digest().to_string());
 }
 

@@ -1,7 +1,5 @@
 //! `hallpassd print-account-setup` and `print-service-policy`: what operators deploy in AWS.
 
-use std::path::Path;
-
 use anyhow::Context as _;
 use hallpass_aws::deployment::{AccountSetup, ServiceSetup};
 use hallpass_types::AwsAccountId;
@@ -55,12 +53,11 @@ pub(crate) fn print_service_policy(
 
 /// What one account must have.
 pub(crate) fn print_account(
-    config: &Path,
+    config: &Config,
     account: &AwsAccountId,
     service_arn: &str,
     format: SetupFormat,
 ) -> anyhow::Result<()> {
-    let config = Config::load(config)?;
     let bundle = Bundles::load(&config.policy.directory, config.fit(), None)?.current();
     let access = config.aws.accounts.get(account).with_context(|| {
         format!("there is no table [aws.accounts.{account}] in the configuration; add it first")

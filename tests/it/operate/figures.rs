@@ -84,6 +84,30 @@ async fn figures_tell_what_happened() {
 }
 
 #[tokio::test]
+async fn the_archive_says_until_when_it_is_whole() {
+    let world = Private::start().await;
+    let url = observed(&world);
+    let folder = world.dir().join("archive");
+    std::fs::create_dir_all(&folder).unwrap();
+    world.configure(|config| {
+        let store = format!("kind = \"directory\"\npath = {folder:?}");
+        let archive = format!("interval_seconds = 1\n[store]\n{store}");
+        config.insert(
+            "archive".to_owned(),
+            archive.parse::<toml::Table>().unwrap().into(),
+        );
+    });
+    let before = jiff::Timestamp::now().as_duration().as_secs_f64();
+    let _service = world.serve("worker").await;
+    until("a pass was made", || async {
+        let (_, figures) = get(&format!("{url}/metrics")).await;
+        let whole = value(&figures, "hallpass_archive_whole_timestamp_seconds", "");
+        (whole? >= before).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn readiness_follows_temporal_and_liveness_does_not() {
     let mut world = Private::start().await;
     let url = observed(&world);

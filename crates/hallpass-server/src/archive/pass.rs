@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::source::Run;
 use super::{Archiver, LEASE, PassError};
+use crate::figures;
 
 /// Histories that are held in memory at once.
 const BATCH: usize = 32;
@@ -68,6 +69,7 @@ impl Archiver {
                 memory.last_full = Some(started);
             }
         });
+        figures::archive_whole(started);
         if self.open_is_due(started) {
             let Some(kept) = keep(lease, store).await? else {
                 return Ok(Some(done));
