@@ -33,5 +33,5 @@ pub use moto::{Moto, MotoTool};
 pub use openid::{OpenIdError, OpenIdOptions, OpenIdProvider, OpenIdTool};
 pub use probe::Readiness;
 pub use process::{Process, ProcessError, Program, free_port};
-pub use temporal::{SearchAttributeType, TemporalOptions, TemporalServer};
+pub use temporal::{DYNAMIC_CONFIG, SearchAttributeType, TemporalOptions, TemporalServer};
 pub use tools::{Progress, TOOLS_DIR_VARIABLE, Tools, ToolsError};

@@ -10,10 +10,11 @@ use crate::probe::Readiness;
 use crate::process::{Process, ProcessError, Program, free_port, start_on};
 use crate::tools::Tools;
 
-/// The server's defaults poll its queues 20 times a second, which adds seconds under load.
-const DYNAMIC_CONFIG: [&str; 2] = [
-    "history.transferProcessorMaxPollRPS=2000",
-    "history.timerProcessorMaxPollRPS=2000",
+/// The settings of `deploy/temporal/dynamic-config.yaml`, which says why.
+pub const DYNAMIC_CONFIG: [(&str, &str); 3] = [
+    ("history.transferProcessorMaxPollRPS", "2000"),
+    ("history.timerProcessorMaxPollRPS", "2000"),
+    ("system.forceSearchAttributesCacheRefreshOnRead", "true"),
 ];
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -152,8 +153,9 @@ fn program(
         }
         None => arguments.push("--headless".into()),
     }
-    for value in DYNAMIC_CONFIG {
-        arguments.extend(flag("--dynamic-config-value", value));
+    for (key, value) in DYNAMIC_CONFIG {
+        let value = format!("{key}={value}");
+        arguments.extend(flag("--dynamic-config-value", &value));
     }
     for (name, kind) in &options.search_attributes {
         arguments.extend(flag("--search-attribute", &format!("{name}={kind}")));

@@ -1,9 +1,10 @@
 //! What `deploy`, docker-compose.yml and the Dockerfile say, held against this program.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory as _, Parser as _};
+use hallpass_standins::DYNAMIC_CONFIG;
 use serde::Deserialize as _;
 use serde_yaml_ng::{Deserializer, Value};
 
@@ -280,6 +281,33 @@ fn the_example_for_compose_is_valid_and_fits_the_containers() {
         .1;
     let namespace = &temporal["environment"]["DEFAULT_NAMESPACE"];
     assert_eq!(*namespace, config.temporal.namespace.as_str());
+}
+
+#[test]
+fn temporal_has_the_settings_that_tests_and_figures_are_made_with() {
+    let shipped = documents("deploy/temporal/dynamic-config.yaml").remove(0);
+    let shipped = shipped.as_mapping().unwrap().iter();
+    let shipped: BTreeMap<_, _> = shipped
+        .map(|(key, values)| {
+            let value = serde_yaml_ng::to_string(&values[0]["value"]).unwrap();
+            (key.as_str().unwrap().to_owned(), value.trim().to_owned())
+        })
+        .collect();
+    let tested = DYNAMIC_CONFIG.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(shipped, BTreeMap::from(tested));
+    let services = services();
+    let (_, temporal) = services.iter().find(|(n, _)| n == "temporal").unwrap();
+    let path = &temporal["environment"]["DYNAMIC_CONFIG_FILE_PATH"];
+    let mount = words(&temporal["volumes"]).remove(0);
+    let mount: Vec<_> = mount.split(':').collect();
+    assert_eq!(
+        mount,
+        [
+            "./deploy/temporal/dynamic-config.yaml",
+            path.as_str().unwrap(),
+            "ro"
+        ]
+    );
 }
 
 #[test]
