@@ -19,16 +19,16 @@ use temporalio_common::data_converters::{
     GenericPayloadConverter as _, PayloadConverter, RawValue, SerializationContext,
     SerializationContextData,
 };
-use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
 use temporalio_common::search_attributes::{SearchAttributeKey, Timestamp as AttributeTime};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
-    ActivityExecutionError, SyncWorkflowContext, TimerOptions, WaitConditionOptions,
-    WorkflowCancellationToken, WorkflowContext, WorkflowContextView, WorkflowResult, select,
+    SyncWorkflowContext, TimerOptions, WaitConditionOptions, WorkflowCancellationToken,
+    WorkflowContext, WorkflowContextView, WorkflowResult, select,
 };
 
 use crate::activities::Ports;
 use crate::core::{Heard, RequestCore};
+use crate::failures::explain;
 use crate::names::{SA_END, SA_PHASE};
 use crate::phases::Following;
 use crate::timeouts::giving;
@@ -364,28 +364,4 @@ fn is_envelope(order: &Value) -> Result<(), HandlerError> {
     serde_json::from_value::<Envelope>(order.clone())
         .map(|_| ())
         .map_err(|_| "not a signed hallpass statement".into())
-}
-
-/// An activity's failure as a stable code and words for people.
-pub(crate) fn explain(error: &ActivityExecutionError) -> (&'static str, String) {
-    if error.as_cancelled().is_some() {
-        return ("ended", "access ended meanwhile".to_owned());
-    }
-    let failure = error.failure();
-    let cause = failure.and_then(|f| f.cause.as_deref()).or(failure);
-    let words = cause.map(|f| f.message.clone()).filter(|m| !m.is_empty());
-    let code = if error.as_timeout().is_some() {
-        "timeout"
-    } else {
-        "failed"
-    };
-    (code, words.unwrap_or_else(|| error.to_string()))
-}
-
-/// Whether what failed in the activity was of this type.
-pub(crate) fn is_of_type(error: &ActivityExecutionError, name: &str) -> bool {
-    let failure = error.failure();
-    let cause = failure.and_then(|f| f.cause.as_deref()).or(failure);
-    let info = cause.and_then(|f| f.failure_info.as_ref());
-    matches!(info, Some(FailureInfo::ApplicationFailureInfo(info)) if info.r#type == name)
 }

@@ -15,6 +15,7 @@ pub mod access_request;
 pub mod activities;
 pub mod core;
 pub mod cuts;
+mod failures;
 pub mod names;
 pub mod phases;
 pub mod role_cuts;

@@ -17,9 +17,10 @@ use temporalio_workflow::{
     WorkflowCancellationToken, WorkflowContext, WorkflowContextView, WorkflowResult, select,
 };
 
-use crate::access_request::{explain, instant, is_of_type};
+use crate::access_request::instant;
 use crate::activities::Ports;
 use crate::cuts::{CutsCore, Next};
+use crate::failures::{explain, is_of_type};
 use crate::names::shared_role_of;
 use crate::timeouts::{ELSEWHERE, writing_cuts};
 use crate::unread::must_be_read;

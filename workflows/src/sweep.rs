@@ -4,12 +4,11 @@
     reason = "the macros make constants of the documented methods"
 )]
 
-use futures::future::join_all;
 use temporalio_macros::{workflow, workflow_methods};
-use temporalio_workflow::{WorkflowContext, WorkflowContextView, WorkflowResult};
+use temporalio_workflow::{WorkflowContext, WorkflowContextView, WorkflowResult, join_all};
 
-use crate::access_request::explain;
 use crate::activities::Ports;
+use crate::failures::explain;
 use crate::timeouts::{sweeping, sweeping_in};
 use crate::unread::must_be_read;
 use crate::wire::{SweepInput, SweepReport};
@@ -45,7 +44,10 @@ impl Sweep {
             must_be_read(ctx, &swept);
             match swept {
                 Ok(found) => {
-                    report.findings.extend(found.findings);
+                    // Of another account, its workers know nothing.
+                    let own = found.findings.into_iter();
+                    let own = own.filter(|finding| finding.account == account.to_string());
+                    report.findings.extend(own);
                     report.errors.extend(found.errors);
                 }
                 Err(error) => report.errors.push(format!(

@@ -84,7 +84,10 @@ pub fn giving(
     .cancellation_token(scope)
     .build();
     options.heartbeat_timeout = fixed.beats.then_some(HEARTBEAT);
-    options.task_queue = fixed.queue;
+    if fixed.queue.is_some() {
+        options.task_queue = fixed.queue;
+        options.schedule_to_start_timeout = Some(UNTAKEN);
+    }
     options
 }
 
@@ -103,44 +106,59 @@ pub enum Enders {
     Shared,
     /// The account's own.
     Own,
-    /// The shared ones, because the account's own did not take it.
+    /// The account's own, because the shared ones have said that it is not theirs.
+    OwnAlone,
+    /// The shared ones, because the account's own do not take it, or cannot do it.
     SharedAgain,
 }
 
 impl Enders {
-    /// Who is asked when these do not reach the account, or do not answer.
+    /// Who is asked when these do not take it, or cannot do it.
     #[must_use]
     pub fn others(self) -> Self {
         match self {
             Self::Shared | Self::SharedAgain => Self::Own,
-            Self::Own => Self::SharedAgain,
+            Self::Own | Self::OwnAlone => Self::SharedAgain,
+        }
+    }
+
+    /// Who is asked when these say that the account is not theirs; the account's own never do.
+    pub fn elsewhere(self) -> Option<Self> {
+        match self {
+            Self::Shared => Some(Self::Own),
+            Self::SharedAgain => Some(Self::OwnAlone),
+            Self::Own | Self::OwnAlone => None,
         }
     }
 
     /// How an end is scheduled with them.
     pub fn ending(self, round: u32, account: &AwsAccountId) -> ActivityOptions {
         let mut options = ending(round);
+        let own = || Some(Queues::of(account).ends);
         match self {
             Self::Shared => {}
-            // They say at once when the account is not theirs.
-            Self::SharedAgain => options.schedule_to_start_timeout = Some(UNTAKEN),
+            // They say at once when the account is not theirs; they may be about to be started anew.
+            Self::SharedAgain => options.schedule_to_start_timeout = Some(UNTAKEN_BY_ALL),
             Self::Own => {
-                options.task_queue = Some(Queues::of(account).ends);
-                options.schedule_to_start_timeout = Some(match round {
-                    0 => UNTAKEN,
-                    _ => UNTAKEN_LATER,
-                });
+                options.task_queue = own();
+                options.schedule_to_start_timeout = Some(UNTAKEN);
+            }
+            Self::OwnAlone => {
+                options.task_queue = own();
+                options.schedule_to_start_timeout = Some(UNTAKEN_ALONE);
             }
         }
         options
     }
 }
 
-/// When others are asked for an end that nobody takes, and people are told.
+/// When others are asked for an end that an account's own workers do not take, and people are told.
 const UNTAKEN: Duration = Duration::from_secs(60);
-/// The same where people know already: an account's workers that are away for days cost little
-/// history, and find the end waiting when they are back.
-const UNTAKEN_LATER: Duration = Duration::from_secs(3600);
+/// The same of the shared workers, which are restarted when an account is given to them.
+const UNTAKEN_BY_ALL: Duration = Duration::from_secs(300);
+/// The same where there is nobody else: an account's workers that are away for weeks cost some five
+/// hundred events a day, and find the end waiting when they are back.
+const UNTAKEN_ALONE: Duration = Duration::from_secs(1800);
 
 /// Ending: its own queue and, whatever happens to the workflow, never cancelled. The first round
 /// takes about a minute, then the request is Stuck and a round takes about an hour; rounds have no
@@ -189,10 +207,41 @@ pub fn sweeping() -> ActivityOptions {
         .build()
 }
 
-/// The same by an account's own workers. Those who ordered a sweep wait for it.
+/// The same by an account's own workers, once: other accounts' next sweep waits for it.
 pub fn sweeping_in(account: &AwsAccountId) -> ActivityOptions {
-    let mut options = sweeping();
+    let mut options =
+        ActivityOptions::with_start_to_close_timeout(Duration::from_secs(120)).build();
     options.task_queue = Some(Queues::of(account).ends);
     options.schedule_to_start_timeout = Some(UNTAKEN);
+    options.retry_policy = Some(RetryPolicy::builder().maximum_attempts(1).build());
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_passed_on_until_somebody_reaches_the_account() {
+        let account = AwsAccountId::parse("111122223333").unwrap();
+        let asked = |enders: Enders| {
+            let options = enders.ending(1, &account);
+            let waits = options.schedule_to_start_timeout.map(|wait| wait.as_secs());
+            (options.task_queue.unwrap(), waits)
+        };
+        let (shared, own) = ("hallpass-ends", "hallpass-ends-111122223333");
+        assert_eq!(asked(Enders::Shared), (shared.to_owned(), None));
+        // Moved to its own workers: sent on at once.
+        let moved = Enders::Shared.elsewhere().unwrap();
+        assert_eq!(asked(moved), (own.to_owned(), Some(60)));
+        // These are away: the shared ones are asked, which say again that it is not theirs.
+        let again = moved.others();
+        assert_eq!(asked(again), (shared.to_owned(), Some(300)));
+        let alone = again.elsewhere().unwrap();
+        assert_eq!(asked(alone), (own.to_owned(), Some(1800)));
+        assert_eq!(alone.others(), again);
+        // The shared ones did not answer: nobody waits long for own workers that may be gone.
+        assert_eq!(again.others(), Enders::Own);
+        assert_eq!((moved.elsewhere(), alone.elsewhere()), (None, None));
+    }
 }

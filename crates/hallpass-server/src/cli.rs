@@ -103,13 +103,16 @@ pub(crate) struct FileArgs {
 
 impl FileArgs {
     /// The configuration, with what is laid over the file.
-    pub(crate) fn load(self) -> Result<(Config, PathBuf), ConfigError> {
+    pub(crate) fn load(
+        self,
+        account: Option<hallpass_types::AwsAccountId>,
+    ) -> Result<(Config, PathBuf), ConfigError> {
         let mut overrides = Override::of_environment(std::env::vars_os());
         // Parsed here: clap would quote what it refuses, and that may be a secret.
         for text in &self.set {
             overrides.push(Override::parse(text)?);
         }
-        let config = Config::load(&self.config, &overrides)?;
+        let config = Config::load(&self.config, &overrides, account)?;
         Ok((config, self.config))
     }
 }
@@ -129,8 +132,7 @@ pub(crate) struct ConfigArgs {
 impl ConfigArgs {
     /// The configuration, and the file that it is from.
     pub(crate) fn load(self) -> Result<(Config, PathBuf), ConfigError> {
-        let (config, path) = self.file.load()?;
-        Ok((config.serving(self.account)?, path))
+        self.file.load(self.account)
     }
 }
 

@@ -71,7 +71,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             account,
             service_arn,
             format,
-        } => setup::print_account(&config.load()?.0, &account, &service_arn, format),
+        } => setup::print_account(&config.load(None)?.0, &account, &service_arn, format),
         Command::PrintServicePolicy {
             config,
             service_arn,

@@ -9,10 +9,13 @@ use hallpass_workflows::names::SEARCH_ATTRIBUTES;
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, GrpcCompression, RetryOptions, TlsOptions,
 };
-use temporalio_common::protos::temporal::api::enums::v1::IndexedValueType;
+use temporalio_common::protos::temporal::api::enums::v1::{IndexedValueType, TaskQueueType};
 use temporalio_common::protos::temporal::api::operatorservice::v1::{
     AddSearchAttributesRequest, ListSearchAttributesRequest,
 };
+
+use temporalio_common::protos::temporal::api::taskqueue::v1::TaskQueue;
+use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeTaskQueueRequest;
 
 use crate::config::{Config, ConfigError, Temporal, TemporalTls};
 use crate::tls::{Identity, TlsError};
@@ -168,6 +171,26 @@ fn unusable(namespace: &str, status: tonic::Status) -> TemporalError {
         namespace: namespace.to_owned(),
         source: status.into(),
     }
+}
+
+/// How many workers were seen lately that take a queue's activities.
+pub(crate) async fn pollers(
+    client: &Client,
+    namespace: &str,
+    queue: &str,
+) -> Result<usize, tonic::Status> {
+    let request = DescribeTaskQueueRequest {
+        namespace: namespace.to_owned(),
+        task_queue: Some(TaskQueue {
+            name: queue.to_owned(),
+            ..Default::default()
+        }),
+        task_queue_type: TaskQueueType::Activity.into(),
+        ..Default::default()
+    };
+    let mut service = client.connection().workflow_service();
+    let answer = service.describe_task_queue(tonic::Request::new(request));
+    Ok(answer.await?.into_inner().pollers.len())
 }
 
 /// An attribute that the namespace lacks would block every workflow that sets it.

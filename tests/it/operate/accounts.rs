@@ -214,8 +214,10 @@ async fn an_account_that_is_given_workers_of_its_own_loses_no_end() {
     let ends: Vec<_> = ran.iter().filter(|r| r.contains("end_access")).collect();
     let theirs = format!("hallpass.end_access hallpass-ends-{SANDBOX}");
     assert_eq!(ends, ["hallpass.end_access hallpass-ends", &theirs]);
-    let writer = format!("role-cuts/{SANDBOX}/ReportsReader");
-    assert!(world.engine().runs(&writer).await >= 2, "the writer moved");
+    assert!(
+        world.engine().runs(&writer()).await >= 2,
+        "the writer moved"
+    );
 }
 
 #[tokio::test]
@@ -252,6 +254,29 @@ async fn an_account_that_loses_its_own_workers_loses_no_end() {
         (!exists).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_writer_whose_workers_are_gone_holds_up_no_end() {
+    let world = Private::start().await;
+    // As it is left behind when an account's own workers are taken away while a cut stands.
+    let (id, queue) = (writer(), format!("hallpass-cuts-{SANDBOX}"));
+    let start = ["workflow", "start", "--type", "hallpass.RoleCuts.v1"];
+    let of = ["--workflow-id", &id, "--task-queue", &queue, "-i", "null"];
+    world.engine().must(&[&start[..], &of[..]].concat()).await;
+    let _service = world.serve("all").await;
+    let alice = world.client("alice").await;
+    let request = alice.ask("sandbox-reports", 600).await.unwrap();
+    let session = issue(&alice, &request.name).await.unwrap();
+    alice.give_back(&request.name).await.unwrap();
+    ended(&alice, &request.name).await;
+    let read = world.aws().read(&session.secret, BUCKET).await;
+    assert!(matches!(read, Reading::Refused(_)), "{read:?}");
+}
+
+/// The workflow id of the writer of the sandbox's shared role.
+fn writer() -> String {
+    format!("role-cuts/{SANDBOX}/ReportsReader")
 }
 
 #[tokio::test]

@@ -7,8 +7,9 @@ use temporalio_workflow::{
     CancellableFuture as _, WorkflowCancellationToken, WorkflowContext, WorkflowResult, select,
 };
 
-use super::{AccessRequest, decode, detached, detached_timer, explain, time};
+use super::{AccessRequest, decode, detached, detached_timer, time};
 use crate::activities::Ports;
+use crate::failures::explain;
 use crate::timeouts::deciding;
 use crate::unread::{is_sealed, must_be_read};
 use crate::wire::{Admission, AdmitInput, Admitted, Notice, WeighInput};

@@ -1,11 +1,11 @@
 //! Taking access back: cut, delete, prove; for as long as it takes.
 
 use hallpass_types::machine::{Event, Leftover, State};
-use temporalio_common::error::{TimeoutError, TimeoutType};
 use temporalio_workflow::{ActivityExecutionError, WorkflowContext, WorkflowResult};
 
-use super::{AccessRequest, explain, is_of_type};
+use super::AccessRequest;
 use crate::activities::Ports;
+use crate::failures::{explain, is_of_type, was_not_taken};
 use crate::timeouts::{ELSEWHERE, Enders, NO_ROOM};
 use crate::unread::must_be_read;
 use crate::wire::{Admitted, EndInput, Notice};
@@ -35,13 +35,15 @@ impl AccessRequest {
                     Self::apply(ctx, Event::EndProved { at })?;
                     break;
                 }
-                // Nothing was tried, and the others are not asked in vain.
-                Err(error) if is_of_type(&error, ELSEWHERE) && enders != Enders::Own => {
-                    enders = enders.others();
-                    continue;
-                }
                 Err(error) => {
-                    if was_not_taken(&error) {
+                    let elsewhere = enders.elsewhere().filter(|_| is_of_type(&error, ELSEWHERE));
+                    if let Some(others) = elsewhere {
+                        enders = others;
+                        continue;
+                    }
+                    // Where an account has changed hands, trouble may mean that it has again.
+                    let goes_on = round > 0 && enders != Enders::Shared;
+                    if was_not_taken(&error) || goes_on {
                         enders = enders.others();
                     }
                     let leftovers = vec![leftover(&input, &error)];
@@ -78,12 +80,6 @@ impl AccessRequest {
     }
 }
 
-/// Whether no worker began it.
-fn was_not_taken(error: &ActivityExecutionError) -> bool {
-    let timeout = error.as_timeout().map(TimeoutError::timeout_type);
-    timeout == Some(TimeoutType::ScheduleToStart)
-}
-
 fn leftover(input: &EndInput, error: &ActivityExecutionError) -> Leftover {
     let (_, why) = explain(error);
     let (end, account) = (input.end, &input.entitlement.account);
@@ -95,8 +91,9 @@ fn leftover(input: &EndInput, error: &ActivityExecutionError) -> Leftover {
         )
     } else if was_not_taken(error) {
         format!(
-            "Sessions are refused from {end} on in any case. No worker took the end: start those of \
-             the account, `hallpassd serve --account {account}`. They find it waiting."
+            "Sessions are refused from {end} on in any case. No worker took the end. Where the account \
+             has workers of its own, start them: `hallpassd serve --account {account}`; otherwise those \
+             of role ends. They find it waiting."
         )
     } else {
         format!(

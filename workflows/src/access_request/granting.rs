@@ -7,9 +7,10 @@ use temporalio_workflow::{
     CancellableFuture as _, WorkflowCancellationToken, WorkflowContext, WorkflowResult, select,
 };
 
-use super::{AccessRequest, detached, detached_timer, explain, time};
+use super::{AccessRequest, detached, detached_timer, time};
 use crate::activities::Ports;
 use crate::core::lengthened;
+use crate::failures::explain;
 use crate::timeouts::{deciding, giving, making};
 use crate::unread::must_be_read;
 use crate::wire::{Admitted, MoveFenceInput, ProvisionInput, WeighInput};
@@ -32,7 +33,9 @@ impl AccessRequest {
         };
         let scope = WorkflowCancellationToken::new();
         let input = ProvisionInput { evidence, end };
-        let options = making(giving(end, now, scope.clone(), admitted.giving()));
+        let mut options = making(giving(end, now, scope.clone(), admitted.giving()));
+        // What was approved waits for workers that are away; for the others somebody waits.
+        options.schedule_to_start_timeout = None;
         let made = ctx.execute_activity(Ports::provision, input, options);
         let ordered = ctx.wait_condition_with_options(|s| s.core.end_order().is_some(), detached());
         futures::pin_mut!(made, ordered);

@@ -6,11 +6,7 @@ use hallpass_policy::Bundle;
 use hallpass_types::AwsAccountId;
 use hallpass_workflows::names::Queues;
 use temporalio_client::Client;
-use temporalio_common::protos::temporal::api::enums::v1::TaskQueueType;
-use temporalio_common::protos::temporal::api::taskqueue::v1::TaskQueue;
-use temporalio_common::protos::temporal::api::workflowservice::v1::{
-    DescribeNamespaceRequest, DescribeTaskQueueRequest,
-};
+use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
 
 use super::{Finding, words};
 use crate::config::Config;
@@ -50,7 +46,7 @@ async fn own_workers(client: &Client, namespace: &str, account: &AwsAccountId) -
     let queues = Queues::of(account);
     let mut silent = Vec::new();
     for queue in [queues.giving, queues.ends, queues.cuts] {
-        match pollers(client, namespace, &queue).await {
+        match temporal::pollers(client, namespace, &queue).await {
             Ok(0) => silent.push(queue),
             Ok(_) => {}
             Err(status) => return Finding::wrong(what, words(&status), "try again"),
@@ -63,21 +59,6 @@ async fn own_workers(client: &Client, namespace: &str, account: &AwsAccountId) -
     let cure =
         format!("start them with that account's credentials: hallpassd serve --account {account}");
     Finding::note(what, found, cure)
-}
-
-async fn pollers(client: &Client, namespace: &str, queue: &str) -> Result<usize, tonic::Status> {
-    let request = DescribeTaskQueueRequest {
-        namespace: namespace.to_owned(),
-        task_queue: Some(TaskQueue {
-            name: queue.to_owned(),
-            ..Default::default()
-        }),
-        task_queue_type: TaskQueueType::Activity.into(),
-        ..Default::default()
-    };
-    let mut service = client.connection().workflow_service();
-    let answer = service.describe_task_queue(tonic::Request::new(request));
-    Ok(answer.await?.into_inner().pollers.len())
 }
 
 async fn retention(client: &Client, namespace: &str) -> Result<Duration, tonic::Status> {

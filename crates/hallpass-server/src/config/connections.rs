@@ -309,6 +309,12 @@ impl Temporal {
             let problem = "would travel in the clear: `temporal.address` is not https".to_owned();
             return wrong("temporal.api_key", problem, "write https://HOST:7233");
         }
+        if plain && !self.headers.is_empty() {
+            let problem =
+                "sends headers, which would travel in the clear: its address is not https";
+            let cure = "turn TLS on in that profile, or take grpc_meta out";
+            return wrong("temporal.profile", problem.to_owned(), cure);
+        }
         let Some(tls) = &self.tls else {
             return Ok(());
         };

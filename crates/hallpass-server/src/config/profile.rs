@@ -65,6 +65,8 @@ pub(crate) enum ProfileError {
         "the file of profiles {path} holds secrets and others can read it; run `chmod 600 {path}`"
     )]
     Open { path: PathBuf },
+    #[error("temporal.profile names `{name}` and no file; name one as temporal.profile.file")]
+    NoFile { name: String },
     #[error("{origin} has no profile `{name}`; correct temporal.profile.name")]
     Unknown { origin: String, name: String },
     #[error("{origin} cannot be read as profiles{place}; correct it there")]
@@ -100,20 +102,29 @@ impl ProfileSource {
             None => "the TEMPORAL_ variables".to_owned(),
         };
         let text = file.as_deref().map(read).transpose()?;
+        // Without variables nothing names the profile, so both looks are told.
+        let chosen = variables
+            .get("TEMPORAL_PROFILE")
+            .filter(|name| !name.is_empty());
+        let name = self.name.as_ref().or(chosen);
+        if let (None, Some(name)) = (&file, name) {
+            return Err(ProfileError::NoFile { name: name.clone() });
+        }
         let load = |with_variables: bool| {
             let source = text.clone().map(|text| DataSource::Data(text.into_bytes()));
             let options = LoadClientConfigProfileOptions::builder()
                 .maybe_config_source(source)
-                .maybe_config_file_profile(self.name.clone())
+                .maybe_config_file_profile(name.cloned())
                 .config_file_strict(true)
                 .disable_file(text.is_none())
                 .disable_env(!with_variables)
                 .build();
             load_client_config_profile(options, Some(variables))
         };
-        let profile = load(true).map_err(|error| unusable(&origin, error))?;
+        let unusable = |error| unusable(&origin, text.as_deref(), error);
+        let profile = load(true).map_err(unusable)?;
         if let Some(path) = &file {
-            let written = load(false).unwrap_or_default();
+            let written = load(false).map_err(unusable)?;
             let holds_secrets = written.api_key.is_some() || !written.grpc_meta.is_empty();
             if holds_secrets && private_file::read(path).is_err() {
                 return Err(ProfileError::Open { path: path.clone() });
@@ -152,7 +163,8 @@ fn of(profile: ClientConfigProfile, origin: &str) -> Result<Profile, ProfileErro
     if let Some(tls) = &mut plain.tls {
         (tls.client_cert, tls.client_key, tls.server_ca_cert) = (None, None, None);
     }
-    let options = ConnectionOptions::try_from(plain).map_err(|error| unusable(origin, error))?;
+    let options =
+        ConnectionOptions::try_from(plain).map_err(|error| unusable(origin, None, error))?;
     Ok(Profile {
         address: options.target,
         namespace,
@@ -184,7 +196,7 @@ fn paths(tls: ClientConfigTLS, origin: &str) -> Result<TemporalTls, ProfileError
     })
 }
 
-fn unusable(origin: &str, error: EnvError) -> ProfileError {
+fn unusable(origin: &str, text: Option<&str>, error: EnvError) -> ProfileError {
     let origin = origin.to_owned();
     match error {
         EnvError::ProfileNotFound(name) => ProfileError::Unknown { origin, name },
@@ -192,14 +204,14 @@ fn unusable(origin: &str, error: EnvError) -> ProfileError {
             origin,
             place: format!(" ({problem})"),
         },
-        // The parser's own words quote the line, which may hold a key.
-        EnvError::LoadError(error) => ProfileError::Form {
-            origin,
-            place: match error.downcast_ref::<toml::de::Error>() {
-                Some(error) => format!(" ({})", error.message()),
-                None => String::new(),
-            },
-        },
+        // The parser's own words quote values, which may be secrets.
+        EnvError::LoadError(error) => {
+            let error = error.downcast_ref::<toml::de::Error>();
+            let before = error.and_then(|e| text?.get(..e.span()?.start));
+            let line = before.map(|text| text.matches('\n').count() + 1);
+            let place = line.map_or_else(String::new, |line| format!(" (line {line})"));
+            ProfileError::Form { origin, place }
+        }
     }
 }
 
@@ -310,6 +322,8 @@ address = "a:1"
         ];
         let found = load(None, None, &alone).unwrap();
         assert_eq!(found.address.as_str(), "https://cloud.example:7233/");
+        let said = load(None, Some("prod"), &alone).unwrap_err().to_string();
+        assert!(said.contains("temporal.profile.file"), "{said}");
         let said = load(None, None, &alone[..1]).unwrap_err().to_string();
         assert!(said.contains("set TEMPORAL_NAMESPACE"), "{said}");
     }
@@ -318,6 +332,11 @@ address = "a:1"
     fn what_cannot_be_used_is_said_without_quoting_it() {
         let (_dir, path) = file(PROFILES, 0o644);
         let at = Some(path.as_path());
+        let by_variable = load(at, None, &[("TEMPORAL_PROFILE", "cloud")]).unwrap_err();
+        assert!(
+            by_variable.to_string().contains("chmod 600"),
+            "{by_variable}"
+        );
         for (name, said) in [
             ("cloud", "chmod 600"),
             ("absent", "no profile `absent`"),
@@ -334,6 +353,8 @@ address = "a:1"
             "[profile.default]\napi_key = \"hunter2hunter2",
             "[profile.default]\napi_keyy = \"hunter2hunter2\"",
             "[profile.default]\naddress = { hunter2hunter2 = 1 }",
+            "[profile.default]\ngrpc_meta = \"hunter2hunter2\"",
+            "[profile.default]\napi_key = [\"hunter2hunter2\"]",
         ] {
             let (_dir, path) = file(broken, 0o600);
             let found = load(Some(&path), None, &[]).unwrap_err().to_string();

@@ -2,11 +2,18 @@
 
 use std::path::Path;
 
+use hallpass_types::AwsAccountId;
+
 use super::{Config, ConfigError, Override, explain};
 
 impl Config {
-    /// Reads a file, with what the environment and the command line lay over it.
-    pub(crate) fn load(path: &Path, overrides: &[Override]) -> Result<Self, ConfigError> {
+    /// Reads a file, with what the environment and the command line lay over it, as the workers of
+    /// `account` see it if it is given.
+    pub(crate) fn load(
+        path: &Path,
+        overrides: &[Override],
+        account: Option<AwsAccountId>,
+    ) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
             source,
@@ -17,6 +24,9 @@ impl Config {
         };
         config.overlaid = overrides.to_vec();
         config.check()?;
+        if let Some(account) = account {
+            config.serve_only(account)?;
+        }
         config.check_files()?;
         Ok(config)
     }

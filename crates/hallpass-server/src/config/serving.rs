@@ -6,11 +6,8 @@ use hallpass_types::AwsAccountId;
 use super::{Config, ConfigError};
 
 impl Config {
-    /// As workers of one account see it: what concerns others is left out.
-    pub(crate) fn serving(mut self, account: Option<AwsAccountId>) -> Result<Self, ConfigError> {
-        let Some(account) = account else {
-            return Ok(self);
-        };
+    /// Leaves out what does not concern the workers of one account, so that they need none of it.
+    pub(super) fn serve_only(&mut self, account: AwsAccountId) -> Result<(), ConfigError> {
         let workers = self.aws.accounts.get(&account).map(|access| access.workers);
         if workers != Some(AccountWorkers::Own) {
             return Err(ConfigError::Wrong {
@@ -24,6 +21,8 @@ impl Config {
         self.cloudtrail = CloudTrailConfig::default();
         self.codec_endpoint = None;
         self.notify = None;
-        Ok(self)
+        self.listen.tls = None;
+        self.policy.archive = None;
+        Ok(())
     }
 }

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use hallpass_types::{AccessRequestId, PrincipalId, RequestId};
+use hallpass_types::{AccessRequestId, AwsAccountId, PrincipalId, RequestId};
 use hallpass_workflows::Sweep;
-use hallpass_workflows::names::{SWEEP_ID, TASK_QUEUE};
+use hallpass_workflows::names::{Queues, SWEEP_ID, TASK_QUEUE};
 use hallpass_workflows::wire::{SweepInput, SweepReport};
 use temporalio_client::errors::WorkflowStartError;
 use temporalio_client::schedules::{
     CreateScheduleOptions, ScheduleAction, ScheduleError, ScheduleOverlapPolicy, ScheduleSpec,
 };
-use temporalio_client::{WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions};
+use temporalio_client::{
+    NamespacedClient as _, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions,
+};
+
+use crate::temporal;
 
 use super::{CALL, Requests, RequestsError, rpc, unavailable};
 
@@ -36,6 +40,17 @@ impl Requests {
             }
             Err(error) => Err(unavailable("schedule the sweep", error)),
         }
+    }
+
+    /// Whether an account's own workers that end access were seen lately.
+    pub(crate) async fn ends_are_polled(
+        &self,
+        account: &AwsAccountId,
+    ) -> Result<bool, RequestsError> {
+        let namespace = self.client.namespace();
+        let polled = temporal::pollers(&self.client, &namespace, &Queues::of(account).ends).await;
+        let count = polled.map_err(|e| unavailable("look at a task queue", e))?;
+        Ok(count > 0)
     }
 
     /// Sweeps now; the same caller and id get the same sweep's report.

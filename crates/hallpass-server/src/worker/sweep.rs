@@ -31,10 +31,16 @@ enum Found {
 impl Sweeper<'_> {
     /// Sweeps every configured account; one that fails does not keep the others.
     pub(crate) async fn sweep(&self) -> SweepReport {
-        let mut report = SweepReport {
-            elsewhere: self.aws.elsewhere().iter().cloned().collect(),
-            ..SweepReport::default()
-        };
+        let mut report = SweepReport::default();
+        for account in self.aws.elsewhere() {
+            match self.requests.ends_are_polled(account).await {
+                Ok(true) => report.elsewhere.push(account.clone()),
+                Ok(false) => report.errors.push(format!(
+                    "account {account}: its own workers are away: hallpassd serve --account {account}"
+                )),
+                Err(error) => report.errors.push(format!("account {account}: {error}")),
+            }
+        }
         for account in self.aws.account_ids() {
             match self.find(&account).await {
                 Ok(found) => {

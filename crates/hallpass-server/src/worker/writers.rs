@@ -11,11 +11,13 @@ use hallpass_workflows::RoleCuts;
 use hallpass_workflows::names::role_cuts_id;
 use hallpass_workflows::wire::CutReply;
 use temporalio_client::{
-    Client, RpcOptions, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
-    WorkflowUpdateWithStartOptions,
+    Client, NamespacedClient as _, RpcOptions, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
+    WorkflowTerminateOptions, WorkflowUpdateWithStartOptions,
 };
 use temporalio_common::data_converters::RawValue;
 use tokio::sync::Semaphore;
+
+use crate::temporal;
 
 /// What is asked of a writer, as errors call it.
 const CUT: &str = "cut";
@@ -132,6 +134,7 @@ impl Writers {
             match asked.await {
                 Ok(reply) => return Ok(reply),
                 Err(error) if tokio::time::Instant::now() + PAUSE >= deadline => {
+                    self.free_stranded(role).await;
                     return Err(unasked(error.into()));
                 }
                 Err(error) => {
@@ -140,5 +143,45 @@ impl Writers {
                 }
             }
         }
+    }
+
+    /// A writer whose workers served the account before, and are gone, answers nobody. It is ended, so
+    /// that the next asker gets one here; what stands in AWS is all that it knew.
+    async fn free_stranded(&self, role: &SharedRole) {
+        let writer = self
+            .client
+            .get_workflow_handle::<RoleCuts>(role_cuts_id(role));
+        let Ok(described) = writer.describe(Default::default()).await else {
+            return;
+        };
+        let queue = described.raw().execution_config.as_ref();
+        let queue = queue.and_then(|config| config.task_queue.as_ref());
+        let Some(queue) = queue
+            .map(|queue| &queue.name)
+            .filter(|name| **name != self.queue)
+        else {
+            return;
+        };
+        let polled = temporal::pollers(&self.client, &self.client.namespace(), queue).await;
+        if !matches!(polled, Ok(0)) {
+            tracing::warn!(
+                role = role.role_name,
+                queue,
+                ?polled,
+                "the writer is on another queue"
+            );
+            return;
+        }
+        let reason = "nobody polls its queue any more, and another one is polled for the account";
+        let options = WorkflowTerminateOptions::builder()
+            .reason(reason.to_owned())
+            .build();
+        let ended = writer.terminate(options).await;
+        tracing::warn!(
+            role = role.role_name,
+            queue,
+            ?ended,
+            "a stranded writer was ended"
+        );
     }
 }
