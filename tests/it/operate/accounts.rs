@@ -261,7 +261,7 @@ async fn a_writer_whose_workers_are_gone_holds_up_no_end() {
     let world = Private::start().await;
     // As it is left behind when an account's own workers are taken away while a cut stands.
     let (id, queue) = (writer(), format!("hallpass-cuts-{SANDBOX}"));
-    let start = ["workflow", "start", "--type", "hallpass.RoleCuts.v1"];
+    let start = ["start", "--type", "hallpass.RoleCuts.v1"];
     let of = ["--workflow-id", &id, "--task-queue", &queue, "-i", "null"];
     world.engine().must(&[&start[..], &of[..]].concat()).await;
     let _service = world.serve("all").await;

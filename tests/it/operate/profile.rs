@@ -15,7 +15,7 @@ async fn a_profile_that_temporals_tools_share_is_enough() {
         let namespace = temporal.remove("namespace").unwrap();
         let text = format!(
             "[profile.prod]\naddress = \"{address}\"\nnamespace = {namespace}\n\
-             [profile.prod.grpc_meta]\nx-team = \"platform\"\n"
+             [profile.prod.grpc_meta]\nauthorization = \"hunter2\"\n"
         );
         std::fs::write(&file, text).unwrap();
         let profile = [
@@ -30,7 +30,14 @@ async fn a_profile_that_temporals_tools_share_is_enough() {
     let refused = world.hallpassd(&["check-config"]).await;
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("chmod 600"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
     mode(0o600).unwrap();
+    let refused = world.hallpassd(&["check-config"]).await;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("travel in the clear"), "{said}");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (without, _) = text.split_once("[profile.prod.grpc_meta]").unwrap();
+    std::fs::write(&file, without).unwrap();
 
     let service = world.serve("all").await;
     let alice = world.client("alice").await;
