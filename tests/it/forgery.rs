@@ -22,7 +22,7 @@ const PROD: &str = "111122223333";
 const SANDBOX: &str = "444455556666";
 
 /// The service's own key: what only it can sign with.
-fn service_key(world: &Private) -> SigningKey {
+pub(crate) fn service_key(world: &Private) -> SigningKey {
     let text = std::fs::read_to_string(world.signing_key_file()).unwrap();
     let seed = BASE64.decode(text.trim()).unwrap();
     SigningKey::from_seed(&seed.try_into().unwrap())

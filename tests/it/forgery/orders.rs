@@ -32,6 +32,12 @@ async fn garbage(world: &Private, workflow: &str, door: &str) {
 #[tokio::test]
 async fn no_forged_approval_counts_and_a_real_one_still_does() {
     let world = Private::start().await;
+    // Also not by the key of an account's own workers, which counts for what they seal.
+    world.configure(|config| {
+        let theirs = String::from(attackers_key().public_key());
+        let signing = config["signing"].as_table_mut().unwrap();
+        signing.insert("worker_public_keys".to_owned(), vec![theirs].into());
+    });
     let _service = world.serve("all").await;
     let (alice, bob) = (world.client("alice").await, world.client("bob").await);
     let other = alice.ask("prod-reports", 60).await.unwrap();

@@ -85,8 +85,7 @@ async fn an_account_with_workers_of_its_own_is_reached_by_these_only() {
     encrypt_with(&world, &[("k1", &key)]);
     // Theirs counts for what they seal; orders that it signs would count nowhere else.
     let (file, public) = new_signing_key(&world);
-    let trusted = hallpass_evidence::SigningKey::from_seed(&seed(&world));
-    let trusted = String::from(trusted.public_key());
+    let trusted = String::from(crate::forgery::service_key(&world).public_key());
     let theirs = |config: &mut toml::Table| {
         own(config);
         let signing = config["signing"].as_table_mut().unwrap();
@@ -172,14 +171,6 @@ async fn an_account_with_workers_of_its_own_is_reached_by_these_only() {
     let swept = sweep().await;
     assert_eq!(swept.errors.len(), 1, "{swept:?}");
     assert!(swept.errors[0].contains(SANDBOX), "{swept:?}");
-}
-
-/// The seed of the deployment's signing key.
-fn seed(world: &Private) -> [u8; 32] {
-    let text = std::fs::read_to_string(world.signing_key_file()).unwrap();
-    let engine = &base64::engine::general_purpose::STANDARD;
-    let seed = base64::Engine::decode(engine, text.trim()).unwrap();
-    seed.try_into().unwrap()
 }
 
 #[tokio::test]
