@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
+use hallpass_workflows::names::SWEEP_ID;
 use serde_json::Value;
 use temporalio_client::{Connection, ConnectionOptions};
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads, WorkflowExecution};
@@ -63,18 +64,29 @@ impl Engine {
         text(&output.stdout)
     }
 
-    /// Deletes a schedule; what it began goes on.
+    /// Sweeps no more by schedule, and waits for one that is under way: whoever counts calls to
+    /// AWS would count a sweep's.
     ///
     /// # Panics
-    /// When Temporal does not.
-    pub async fn unschedule(&self, id: &str) {
-        let args = ["delete", "--schedule-id", id];
+    /// When Temporal does not delete the schedule.
+    pub async fn no_more_sweeps(&self) {
+        let args = ["delete", "--schedule-id", SWEEP_ID];
         let output = self.command("schedule", &args).await;
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(
             output.status.success(),
             "temporal schedule {args:?}: {error}"
         );
+        let running =
+            format!("ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH '{SWEEP_ID}'");
+        crate::until("no sweep is under way", || async {
+            let list = self
+                .must(&["list", "--query", &running, "-o", "json"])
+                .await;
+            let list: Value = serde_json::from_str(&list).expect("a list");
+            (list.as_array().map(Vec::len) == Some(0)).then_some(())
+        })
+        .await;
     }
 
     /// Sends JSON as a signal.

@@ -24,7 +24,6 @@ const WRITER: &str = "role-cuts/444455556666/ReportsReader";
 const CUTS: &str = "hallpass-cuts";
 const BUCKET: &str = "sandbox-reports";
 const PROVISIONER: &str = "AssumeRole hallpass-provisioner";
-const SWEEP_ID: &str = "hallpass-sweep";
 
 /// Grants on one shared role, each with a session that works.
 async fn opened(
@@ -74,21 +73,6 @@ fn aws_calls(world: &Private) -> Vec<String> {
         format!("{} {role}", call.action)
     };
     world.faults.calls().into_iter().map(name).collect()
-}
-
-/// Whoever counts calls counts those of a sweep that its schedule happens to begin meanwhile.
-async fn no_more_sweeps(world: &Private) {
-    let engine = world.engine();
-    engine.unschedule(SWEEP_ID).await;
-    let running = format!("ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH '{SWEEP_ID}'");
-    until("no sweep is under way", || async {
-        let list = engine
-            .must(&["list", "--query", &running, "-o", "json"])
-            .await;
-        let list: serde_json::Value = serde_json::from_str(&list).unwrap();
-        list.as_array().unwrap().is_empty().then_some(())
-    })
-    .await;
 }
 
 async fn works(aws: &Aws, session: &Session) {
@@ -305,7 +289,7 @@ async fn grants_that_end_together_on_one_role_share_their_canaries() {
 async fn what_giving_and_taking_costs_is_counted() {
     let world = Private::start().await;
     let _service = world.serve("all").await;
-    no_more_sweeps(&world).await;
+    world.engine().no_more_sweeps().await;
     let alice = world.client("alice").await;
     let calls_since = |before: usize| {
         let mut calls = aws_calls(&world).split_off(before);

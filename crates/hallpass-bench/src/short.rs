@@ -37,6 +37,7 @@ const MOST: [Most; 2] = [
 /// One grant in each mode, asked for, used, given back.
 pub(crate) async fn counts(world: &mut World) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
+    world.parts.engine().no_more_sweeps().await;
     for most in MOST {
         // The first grant of a service also pays for the provisioner's session.
         let warm = world.open(most.door, 600).await?;
