@@ -229,10 +229,11 @@ async fn work(
     if settle {
         let begun = Instant::now();
         faults = check::nothing_is_left(&world.eyes().await).await;
-        println!(
-            "      nothing is left after another {:.0?}",
-            begun.elapsed()
-        );
+        let left = match faults.is_empty() {
+            true => "nothing is",
+            false => "something is still",
+        };
+        println!("      {left} left after another {:.0?}", begun.elapsed());
     }
     faults
 }
