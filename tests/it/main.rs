@@ -20,6 +20,7 @@ mod exactly_once;
 mod faults;
 mod faults_aws;
 mod faults_late;
+mod foretold;
 mod forgery;
 mod idempotency;
 mod lifecycle;

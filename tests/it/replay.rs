@@ -28,7 +28,7 @@ use temporalio_sdk::workflow_replayer::{
 };
 
 /// What each version's folder must have: each way a request can go.
-const KINDS: [&str; 22] = [
+const KINDS: [&str; 25] = [
     "answered",
     "answered-denied",
     "answered-waiting",
@@ -41,6 +41,9 @@ const KINDS: [&str; 22] = [
     "expired-create",
     "extended",
     "filled",
+    "foretold",
+    "foretold-waiting",
+    "foretold-wrongly",
     "giving-beats",
     "lapsed",
     "returned",

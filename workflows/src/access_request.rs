@@ -7,11 +7,11 @@
 mod approving;
 mod ending;
 mod granting;
+mod publishing;
 mod scheduling;
 mod telling;
 
 use hallpass_evidence::{Envelope, Statement};
-use hallpass_types::EndInstant;
 use hallpass_types::machine::{Event, Phase};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -19,26 +19,22 @@ use temporalio_common::data_converters::{
     GenericPayloadConverter as _, PayloadConverter, RawValue, SerializationContext,
     SerializationContextData,
 };
-use temporalio_common::search_attributes::{SearchAttributeKey, Timestamp as AttributeTime};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
     SyncWorkflowContext, TimerOptions, WaitConditionOptions, WorkflowCancellationToken,
     WorkflowContext, WorkflowContextView, WorkflowResult, select,
 };
 
+use self::publishing::Visibility;
 use crate::activities::Ports;
 use crate::core::{Heard, RequestCore};
 use crate::failures::explain;
-use crate::names::{SA_END, SA_PHASE};
 use crate::phases::Following;
 use crate::timeouts::giving;
 use crate::unread::must_be_read;
 use crate::wire::{ExtendReply, IssueInput, IssueReply, Look, LookInput, Outcome, Reply};
 
 type HandlerError = Box<dyn std::error::Error + Send + Sync>;
-
-const PHASE: SearchAttributeKey<String> = SearchAttributeKey::keyword(SA_PHASE);
-const END: SearchAttributeKey<AttributeTime> = SearchAttributeKey::datetime(SA_END);
 
 /// One access request from the first check to the proof of its end.
 #[workflow]
@@ -48,7 +44,7 @@ pub struct AccessRequest {
     core: RequestCore,
     /// Orders by signal that came before the request was admitted.
     early: Vec<(&'static str, Option<Value>)>,
-    published: Option<(Phase, Option<EndInstant>)>,
+    visibility: Visibility,
 }
 
 #[workflow_methods]
@@ -63,7 +59,7 @@ impl AccessRequest {
                 instant(ctx.start_time()),
             ),
             early: Vec::new(),
-            published: None,
+            visibility: Visibility::default(),
         }
     }
 
@@ -292,24 +288,6 @@ impl AccessRequest {
                 Err(s.core.refuse(door, Some(id), "request_id_reused", why, now))
             }
         })
-    }
-
-    /// Tells visibility where the request stands, when that has changed.
-    fn publish(ctx: &WorkflowContext<Self>) {
-        let now = ctx.state(|s| (s.core.state().phase(), s.core.state().end()));
-        if ctx.state(|s| s.published) != Some(now) {
-            ctx.state_mut(|s| s.published = Some(now));
-            let phase = PHASE.value_set(now.0.as_str().to_owned());
-            match now.1 {
-                Some(end) => ctx.upsert_search_attributes([
-                    phase,
-                    END.value_set(AttributeTime::from(std::time::SystemTime::from(
-                        end.timestamp(),
-                    ))),
-                ]),
-                None => ctx.upsert_search_attributes([phase]),
-            }
-        }
     }
 
     /// Records what happened. An illegal event is a bug in this file: it fails the workflow task,

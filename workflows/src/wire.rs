@@ -45,8 +45,22 @@ pub enum Admission {
         /// Why, for people.
         why: String,
     },
-    /// Signed by the service; the gates have answered.
+    /// Signed by the service; the gates have answered. By builds that told visibility every phase.
     Answered(Box<Admitted>),
+    /// Signed by the service; the gates have answered, and visibility is told only what the start did
+    /// not foretell. A tag of its own: workers of earlier builds cannot read it, and leave the request
+    /// to others.
+    AnsweredAsForetold(Box<Admitted>),
+}
+
+impl Admission {
+    /// What was admitted, if it was.
+    pub fn admitted(self) -> Option<Box<Admitted>> {
+        match self {
+            Self::Answered(admitted) | Self::AnsweredAsForetold(admitted) => Some(admitted),
+            Self::Refused { .. } => None,
+        }
+    }
 }
 
 /// A verified request and the gates' first answers.

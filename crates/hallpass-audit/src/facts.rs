@@ -44,7 +44,7 @@ pub(crate) struct Answered {
     pub(crate) value: Option<Value>,
 }
 
-/// A phase that the workflow published.
+/// A phase that the workflow published, or let stand as it was foretold.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Published {
     pub(crate) event_id: i64,
@@ -82,6 +82,7 @@ impl Facts {
                 facts.read(event, attributes, &mut updates);
             }
         }
+        facts.let_stand(history);
         let mut seen = None;
         let completed: Vec<i64> = history.events.iter().filter_map(completes).collect();
         for event in history.events.iter().rev() {
@@ -139,7 +140,7 @@ impl Facts {
                 let end: Option<String> = text(SA_END);
                 self.published.push(Published {
                     event_id,
-                    phase: phase.and_then(|p| Phase::ALL.into_iter().find(|k| k.as_str() == p)),
+                    phase: phase.as_deref().and_then(Phase::named),
                     end: end
                         .and_then(|t| t.parse::<Timestamp>().ok())
                         .map(EndInstant::from),
@@ -201,6 +202,39 @@ impl Facts {
         });
     }
 
+    /// A workflow that was admitted and publishes nothing with its next task stands where the start
+    /// says. The end there is a guess, and no evidence.
+    fn let_stand(&mut self, history: &History) {
+        let Some((at, Admission::AnsweredAsForetold(_))) = self.admission() else {
+            return;
+        };
+        let sees_it = |e: &&HistoryEvent| completes(e).is_some_and(|started| started > at);
+        let Some(task) = history.events.iter().find(sees_it) else {
+            return;
+        };
+        let foretold = history.events.first().and_then(|e| match &e.attributes {
+            Some(Attributes::WorkflowExecutionStartedEventAttributes(a)) => {
+                let fields = &a.search_attributes.as_ref()?.indexed_fields;
+                Phase::named(&decode::<String>(fields.get(SA_PHASE)?)?)
+            }
+            _ => None,
+        });
+        let is_of_task = |e: &HistoryEvent| match &e.attributes {
+            Some(Attributes::UpsertWorkflowSearchAttributesEventAttributes(a)) => {
+                a.workflow_task_completed_event_id == task.event_id
+            }
+            _ => false,
+        };
+        if !history.events.iter().any(is_of_task) {
+            let published = Published {
+                event_id: task.event_id,
+                phase: foretold,
+                end: None,
+            };
+            self.published.insert(0, published);
+        }
+    }
+
     /// What the admission said, and the event that says it.
     pub(crate) fn admission(&self) -> Option<(i64, Admission)> {
         self.results("hallpass.admit").next()
@@ -208,10 +242,8 @@ impl Facts {
 
     /// The request, when it was admitted.
     pub(crate) fn admitted(&self) -> Option<(i64, Box<Admitted>)> {
-        match self.admission()? {
-            (event_id, Admission::Answered(admitted)) => Some((event_id, admitted)),
-            (_, Admission::Refused { .. }) => None,
-        }
+        let (event_id, admission) = self.admission()?;
+        Some((event_id, admission.admitted()?))
     }
 
     /// Every weighing with what it was asked.

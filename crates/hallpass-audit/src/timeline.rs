@@ -256,7 +256,7 @@ impl Reader {
     ) -> Vec<Step> {
         match name {
             "hallpass.admit" => match first::<Admission>(result) {
-                Some(Admission::Answered(admitted)) => {
+                Some(Admission::Answered(admitted) | Admission::AnsweredAsForetold(admitted)) => {
                     self.trust = Some((admitted.keyring.clone(), admitted.deployment.clone()));
                     let mut steps = vec![answered(&admitted.request)];
                     if let Some(required) = admitted.required.filter(|t| t.distinct > 0) {

@@ -2,6 +2,7 @@
 
 mod filter;
 mod follow;
+mod foretold;
 mod known;
 mod lists;
 mod recorded;
@@ -95,6 +96,8 @@ pub(crate) struct Requests {
     turns: turns::Turns,
     /// What was seen before.
     pub(crate) known: known::Known,
+    /// Where requests will stand first.
+    pub(crate) foretold: foretold::Foretold,
 }
 
 impl Requests {
@@ -103,6 +106,7 @@ impl Requests {
             client,
             turns: turns::Turns::default(),
             known: known::Known::default(),
+            foretold: foretold::Foretold::default(),
         }
     }
 

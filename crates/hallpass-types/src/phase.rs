@@ -58,6 +58,11 @@ impl Phase {
         }
     }
 
+    /// The phase of a word in search attributes and filters.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|phase| phase.as_str() == word)
+    }
+
     /// As people say it, for instance `waiting for approval`.
     pub fn words(self) -> &'static str {
         match self {

@@ -324,3 +324,46 @@ async fn histories_of_an_accounts_own_workers_are_recorded_when_asked_for() {
     keep(&world, made).await;
     super::keep_policies(&world.policy_archive());
 }
+
+#[tokio::test]
+async fn histories_that_were_foretold_are_recorded_when_asked_for() {
+    if std::env::var_os(RECORD).is_none() {
+        let told = |kind| crate::foretold::told(&super::named(kind)).len();
+        // With the start, and with what it did not say.
+        let counts = ["foretold", "foretold-waiting", "foretold-wrongly"].map(told);
+        assert_eq!(counts, [2, 4, 3]);
+        return;
+    }
+    let world = Private::start_with_pack(crate::foretold::longer_needs_an_approval).await;
+    let _service = world.serve("all").await;
+    let (alice, bob) = (world.client("alice").await, world.client("bob").await);
+    let mut made = Vec::new();
+    for (kind, entitlement, seconds) in [
+        ("", "sandbox-reports", 8),
+        ("foretold", "sandbox-reports", 8),
+        ("foretold-wrongly", "sandbox-reports", 90),
+        ("", "prod-reports", 60),
+        ("foretold-waiting", "prod-reports", 60),
+    ] {
+        let request = alice.ask(entitlement, seconds).await.unwrap();
+        match kind {
+            "foretold" => {
+                issue(&alice, &request.name).await.unwrap();
+            }
+            "foretold-waiting" => {
+                let approved = bob.decide(&request.name, Verdict::Approve).await;
+                approved.unwrap();
+                alice.watch_until(&request.name, State::Active).await;
+                alice.give_back(&request.name).await.unwrap();
+            }
+            _ => {}
+        }
+        if request.state() == State::AwaitingApproval && kind != "foretold-waiting" {
+            alice.withdraw(&request.name).await.unwrap();
+        }
+        made.push((kind, request.name));
+    }
+    made.retain(|(kind, _)| !kind.is_empty());
+    keep(&world, made).await;
+    super::keep_policies(&world.policy_archive());
+}

@@ -47,6 +47,10 @@ impl AccessRequest {
         let now = time(ctx);
         let admitted = match admission {
             Ok(Admission::Answered(admitted)) => admitted,
+            Ok(Admission::AnsweredAsForetold(admitted)) => {
+                Self::take_as_published(ctx);
+                admitted
+            }
             Ok(Admission::Refused { code, why }) => {
                 ctx.state_mut(|s| s.core.refuse_start(&code, &why, now));
                 Self::apply(ctx, Event::PolicyDenied)?;

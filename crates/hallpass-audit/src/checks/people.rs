@@ -24,7 +24,10 @@ impl Read<'_> {
             .and_then(|m| m.envelope.as_ref())
             .map(|e| self.statement(e));
         let (event_id, admitted) = match self.facts.admission() {
-            Some((event_id, Admission::Answered(admitted))) => (event_id, admitted),
+            Some((
+                event_id,
+                Admission::Answered(admitted) | Admission::AnsweredAsForetold(admitted),
+            )) => (event_id, admitted),
             Some((event_id, Admission::Refused { code, why })) => {
                 let seen = format!("event {event_id}: the start was refused ({code}): {why}");
                 return Check::of("request", REQUEST, wrong, seen);

@@ -6,7 +6,7 @@ use hallpass_types::machine::Phase;
 use hallpass_workflows::activities::Ports;
 use hallpass_workflows::names::SA_PHASE;
 use hallpass_workflows::timeouts::deciding;
-use hallpass_workflows::wire::{Admission, AdmitInput, Outcome};
+use hallpass_workflows::wire::{AdmitInput, Outcome};
 use std::time::{Duration, SystemTime};
 use temporalio_client::WorkflowHistory;
 use temporalio_common::data_converters::RawValue;
@@ -54,9 +54,7 @@ impl Lapses {
         let admission = ctx
             .execute_activity(Ports::admit, input, deciding())
             .await?;
-        let Admission::Answered(admitted) = admission else {
-            panic!("a history in which the request is admitted");
-        };
+        let admitted = admission.admitted().expect("a request that is admitted");
         let publish = |phase: Phase| PHASE.value_set(phase.as_str().to_owned());
         let window = Duration::from_secs(u64::from(admitted.approval_window_seconds) + 1);
         let options = TimerOptions::builder(window).summary("approval window".to_owned());

@@ -173,26 +173,25 @@ fn as_recorded(
         .end
         .unwrap_or_else(|| EndInstant::after(at, spec.duration));
     let (cause, since, proved_at) = (EndCause::Expired, at, at);
-    let named = |phase: &Phase| recorded.phase == phase.as_str();
-    let state = match Phase::ALL.into_iter().find(named) {
-        Some(Phase::AwaitingApproval) => State::AwaitingApproval { lapses_at: at },
-        Some(Phase::Scheduled) => State::Scheduled {
+    let state = match recorded.phase {
+        Phase::AwaitingApproval => State::AwaitingApproval { lapses_at: at },
+        Phase::Scheduled => State::Scheduled {
             start: spec.start.unwrap_or(at),
         },
-        Some(Phase::Provisioning | Phase::Active) => State::Active { end },
-        Some(Phase::Ending | Phase::Stuck) => State::Ending { end, cause, since },
-        Some(Phase::Ended) => State::Ended {
+        Phase::Provisioning | Phase::Active => State::Active { end },
+        Phase::Ending | Phase::Stuck => State::Ending { end, cause, since },
+        Phase::Ended => State::Ended {
             cause,
             since,
             proved_at,
         },
-        Some(Phase::Failed) => State::Failed { proved_at },
-        Some(Phase::Denied) => State::Denied {
+        Phase::Failed => State::Failed { proved_at },
+        Phase::Denied => State::Denied {
             by: DeniedBy::Policy,
         },
-        Some(Phase::Lapsed) => State::Lapsed,
-        Some(Phase::Withdrawn) => State::Withdrawn,
-        Some(Phase::Checking) | None => State::Checking,
+        Phase::Lapsed => State::Lapsed,
+        Phase::Withdrawn => State::Withdrawn,
+        Phase::Checking => State::Checking,
     };
     // Whether one is open, only the workflow knows: it refuses where none is.
     let review = state.phase().is_final().then(|| Review {

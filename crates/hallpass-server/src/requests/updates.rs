@@ -8,6 +8,7 @@ use hallpass_types::{AccessRequestId, AccessRequestSpec, RequestId};
 use hallpass_workflows::AccessRequest;
 use hallpass_workflows::names::{ACCESS_REQUEST_WORKFLOW, TASK_QUEUE, workflow_id};
 use hallpass_workflows::wire::{ExtendReply, IssueReply, Look};
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use temporalio_client::NamespacedClient as _;
 use temporalio_client::grpc::WorkflowService as _;
@@ -31,13 +32,9 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::execute_multi
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
     ExecuteMultiOperationRequest, StartWorkflowExecutionRequest, UpdateWorkflowExecutionRequest,
 };
-use temporalio_common::search_attributes::SearchAttributes;
 
-use super::filter::requester_key;
 use super::follow::is_timeout;
-use super::{
-    CALL, ENTITLEMENT, PHASE, REQUESTER, Requests, RequestsError, Started, json, raw, unavailable,
-};
+use super::{CALL, Requests, RequestsError, Started, json, raw, unavailable};
 
 /// An issue waits for AWS to show a new role; the caller asks again with the same id after this.
 const UPDATE: Duration = Duration::from_secs(20);
@@ -163,11 +160,7 @@ impl Requests {
         envelope: &Envelope,
     ) -> Result<StartWorkflowExecutionRequest, RequestsError> {
         let doing = "start a request";
-        let attributes = SearchAttributes::new([
-            REQUESTER.value_set(requester_key(&spec.requester.id)),
-            ENTITLEMENT.value_set(spec.entitlement.to_string()),
-            PHASE.value_set(hallpass_types::Phase::Checking.as_str().to_owned()),
-        ]);
+        let attributes = self.foretold.attributes(spec, Timestamp::now());
         Ok(StartWorkflowExecutionRequest {
             namespace: self.client.namespace(),
             workflow_id: workflow_id(&spec.id),

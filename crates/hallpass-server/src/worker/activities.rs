@@ -223,7 +223,7 @@ impl Bodies {
         let planned = aws_order(&spec, &entitlement, end)
             .planned_grant()
             .map_err(fatal)?;
-        Ok(Admission::Answered(Box::new(Admitted {
+        Ok(Admission::AnsweredAsForetold(Box::new(Admitted {
             start,
             keyring: self.trust.keyring.clone(),
             deployment: self.trust.deployment.clone(),

@@ -67,6 +67,9 @@ pub(super) async fn create(
     }
     if let Some(snapshot) = look.snapshot {
         let shown = api.shown(&snapshot);
+        if started == Started::New {
+            api.requests.foretold.learn(&snapshot);
+        }
         api.requests.known.keep(look.run, *snapshot);
         return Ok(shown);
     }
