@@ -139,6 +139,11 @@ impl Bundle {
         self.ask(&on_request(Gate::View, facts, caller, now))
     }
 
+    /// As [`Self::view`], without a record of what was asked.
+    pub fn may_view(&self, caller: &Principal, facts: &RequestFacts<'_>, now: Timestamp) -> bool {
+        self.is_open(&on_request(Gate::View, facts, caller, now))
+    }
+
     /// May `caller` end this request before its time?
     pub fn revoke(
         &self,

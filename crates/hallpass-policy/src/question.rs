@@ -150,6 +150,12 @@ impl Bundle {
         self.answer(question, response)
     }
 
+    /// Whether the gate opens, without a record. An error closes it.
+    pub(crate) fn is_open(&self, question: &Question) -> bool {
+        let prepared = self.prepare(question);
+        prepared.is_ok_and(|prepared| self.opens(&prepared, &question.context))
+    }
+
     fn answer(&self, question: &Question, response: Result<Response, String>) -> PolicyAnswer {
         let mut answer = PolicyAnswer {
             gate: question.gate.name().to_owned(),

@@ -1,6 +1,8 @@
 //! What policy implies, found by asking the gates what they would say.
 
-use hallpass_types::{ApprovalTally, Entitlement, EvidenceLevel, GrantDuration, Principal};
+use hallpass_types::{
+    ApprovalTally, Entitlement, EvidenceLevel, GrantDuration, PolicyAnswer, Principal,
+};
 use jiff::Timestamp;
 
 use crate::gates::{activate_context, activate_question, request_context, request_question};
@@ -26,6 +28,19 @@ impl Bundle {
         (0..=MOST_PEOPLE)
             .flat_map(tallies)
             .find(|tally| self.opens(&prepared, &activate_context(*tally, now)))
+    }
+
+    /// As [`Self::approvals_required`], where the activate gate has answered `without` any.
+    pub fn approvals_beyond(
+        &self,
+        without: &PolicyAnswer,
+        facts: &RequestFacts<'_>,
+        now: Timestamp,
+    ) -> Option<ApprovalTally> {
+        match without.allows() {
+            true => Some(ApprovalTally::default()),
+            false => self.approvals_required(facts, now),
+        }
     }
 
     /// The longest duration that the request gate would allow without a ticket, never one that it

@@ -130,11 +130,11 @@ impl Api {
         name: &str,
         snapshot: &RequestSnapshot,
     ) -> Result<(), Status> {
-        let answer = self.on_request(snapshot, |bundle, facts, now| {
-            bundle.view(caller, facts, now)
+        let may_view = self.on_request(snapshot, |bundle, facts, now| {
+            bundle.may_view(caller, facts, now)
         });
-        match answer {
-            Some(answer) if answer.allows() => Ok(()),
+        match may_view {
+            Some(true) => Ok(()),
             _ => Err(hidden(name)),
         }
     }

@@ -135,6 +135,9 @@ proptest! {
             .filter(|t| bundle.activate(&asked.facts(), *t, now()).allows())
             .min_by_key(|t| (t.distinct, t.security, t.owner));
         prop_assert_eq!(bundle.approvals_required(&asked.facts(), now()), smallest);
+        let without = bundle.activate(&asked.facts(), ApprovalTally::default(), now());
+        let beyond = bundle.approvals_beyond(&without, &asked.facts(), now());
+        prop_assert_eq!(beyond, smallest);
     }
 
     #[test]

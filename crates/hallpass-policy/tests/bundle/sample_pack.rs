@@ -237,7 +237,11 @@ fn who_sees_revokes_lists_and_sweeps() {
     ];
     for (who, expected) in table {
         let caller = person(who);
-        let view = |a: &Asked| bundle.view(&caller, &a.facts(), now()).allows();
+        let view = |a: &Asked| {
+            let allows = bundle.view(&caller, &a.facts(), now()).allows();
+            assert_eq!(bundle.may_view(&caller, &a.facts(), now()), allows);
+            allows
+        };
         let revoke = |a: &Asked| bundle.revoke(&caller, &a.facts(), now()).allows();
         let found = [
             view(&mine),

@@ -23,7 +23,7 @@ pub(super) fn preview(
     };
     let request = bundle.request_of(spec, entitlement, spec.duration, now);
     let activate = bundle.activate(&facts, Default::default(), now);
-    let required = bundle.approvals_required(&facts, now);
+    let required = bundle.approvals_beyond(&activate, &facts, now);
     let exception = bundle.exception(&facts, Default::default(), &activate, now);
     let review = exception.filter(|e| e.needs_review() && request.allows());
     let (phase, note) = if !request.allows() {

@@ -213,8 +213,8 @@ impl Bodies {
             duration: spec.duration,
             break_glass: spec.break_glass,
         };
-        let required = bundle.approvals_required(&facts, now);
         let activate = bundle.activate(&facts, Default::default(), now);
+        let required = bundle.approvals_beyond(&activate, &facts, now);
         let exception = bundle.exception(&facts, Default::default(), &activate, now);
         let stages = bundle.stages(&entitlement.id).cloned();
         figures::gate("request", request.allows());
